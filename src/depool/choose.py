@@ -1,0 +1,213 @@
+"""Specification + facts + target -> program: the one way from a pool to its convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf, prod
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from depool.cost import nominal, written
+from depool.errors import Refused, UsageError
+from depool.facts import InputFacts
+from depool.gates import EXACT_Y, PAIR, Gate
+from depool.geometry import PoolSpec, Size, Window
+from depool.lowering import adapt
+from depool.lowering.forms import Builder, Form, Term, unit
+from depool.lowering.padding import Border, border, edge_padded, mask_padded, masked_leaves
+from depool.lowering.stages import Tap, lower_stages
+from depool.lowering.styles import Branched, Concatenated, Sequential, Style
+from depool.numerics import Rounding, Step
+from depool.plan.model import Plan, leaves
+from depool.plan.separable import separable
+from depool.plan.tree import PAIRINGS, tree
+from depool.program import Conv, Program, Ref
+from depool.target import Target, preset
+
+Scheme = Literal["auto", "tree", "separable"]
+FormName = Literal["auto", "branched", "concat", "sequential"]
+Channels = Literal["auto", "grouped", "depthwise", "dense"]
+
+STYLES: dict[str, type[Style]] = {"branched": Branched, "concat": Concatenated, "sequential": Sequential}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asks for; `auto` leaves it to depool."""
+
+    scheme: Scheme = "auto"
+    form: FormName = "auto"
+    channels: Channels = "auto"
+    target: str | Target = "generic"
+    exact: bool = False
+    pairing: str = PAIRINGS[0]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How one pool becomes convolutions.
+
+    Attributes:
+        spec: the pool as the model states it.
+        window: its geometry, resolved.
+        border: the padding rule, and the fact that licenses it.
+        scheme, form, channels, gate: what was chosen; scheme is ``average`` for an average pool.
+        program: the result.
+    """
+
+    spec: PoolSpec
+    window: Window
+    border: Border
+    scheme: str
+    form: str
+    channels: str
+    gate: str
+    program: Program
+
+
+def synthesize(
+    spec: PoolSpec,
+    scheme: Scheme = "auto",
+    form: FormName = "auto",
+    target: str | Target = "generic",
+    *,
+    sizes: tuple[Size, ...] | None = None,
+    lower_bound: float = -inf,
+    exact: bool = False,
+    dtype: npt.DTypeLike = "float32",
+    pairing: str = PAIRINGS[0],
+) -> Program:
+    """The convolutions that compute a pool.
+
+    Args:
+        spec: the pool.
+        scheme: ``tree``, ``separable`` or ``auto``.
+        form: ``branched``, ``concat``, ``sequential`` or ``auto``.
+        target: a preset's name or a `Target`.
+        sizes: the input's spatial sizes, None each where dynamic; all dynamic if not given.
+        lower_bound: the least value of the input, if known; 0 after a ReLU.
+        exact: bit-exact in floating point for |x| <= MAX / 2.
+        dtype: the floating-point type that it will run in.
+        pairing: for a tree over four elements, one of ``ab|cd``, ``ac|bd``, ``ad|bc``.
+
+    Raises:
+        Refused: where it cannot be done; the error carries a `Refusal`.
+    """
+    facts = InputFacts(lower=lower_bound, reason="declared")
+    choice = Choice(scheme, form, "auto", target, exact, pairing)
+    return choose(spec, sizes or (None,) * spec.rank, facts, choice, dtype).program
+
+
+def choose(
+    spec: PoolSpec, sizes: tuple[Size, ...], facts: InputFacts, choice: Choice, dtype: npt.DTypeLike
+) -> Conversion:
+    """Resolve the geometry, choose border, plan, gate and form, lower, and adapt to the target.
+
+    Raises:
+        Refused: with the code that says why.
+    """
+    target = preset(choice.target) if isinstance(choice.target, str) else choice.target
+    window = spec.resolve(sizes)
+    channels = _channels(choice, target)
+    if not target.asymmetric_pads and isinstance(window.pads, str):
+        raise _dynamic_same(f"target {target.name} takes explicit symmetric pads only")
+    if spec.kind == "average":
+        made = _average(spec, window)
+        return replace(made, channels=channels, program=_adapted(made.program, target, channels, made.form))
+    form = _form(choice, target)
+    edge = border(window, sizes, facts, form == "sequential", choice.exact)
+    gate = EXACT_Y if choice.exact or edge.rule == "mask" else PAIR
+    found = [(plan, _lower(plan, edge, sizes, facts, form, gate, dtype)) for plan in _plans(choice, edge, form)]
+    work = nominal(sizes, window.extent)
+    plan, program = min(found, key=lambda pair: written(pair[1], work))
+    program = _adapted(program, target, channels, form)
+    return Conversion(spec, window, edge, plan.scheme, form, channels, gate.name, program)
+
+
+def _form(choice: Choice, target: Target) -> str:
+    if choice.form == "auto":
+        return "branched" if target.branches else "sequential"
+    if choice.form not in STYLES:
+        raise UsageError(f"unknown form {choice.form!r}; choose one of auto, {', '.join(STYLES)}")
+    if choice.form != "sequential" and not target.branches:
+        raise UsageError(f"target {target.name} takes no branches; use --form sequential, or leave it out")
+    return choice.form
+
+
+def _channels(choice: Choice, target: Target) -> str:
+    if choice.channels not in {"auto", "grouped", "depthwise", "dense"}:
+        raise UsageError(f"unknown channel layout {choice.channels!r}; choose auto, grouped, depthwise or dense")
+    if choice.channels in {"grouped", "depthwise"} and not target.groups:
+        raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
+    if choice.channels == "auto":
+        return "grouped" if target.groups else "dense"
+    return choice.channels
+
+
+def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
+    """The plans to choose from, on the window that is left once the border is in the data."""
+    window = edge.window
+    if isinstance(window.pads, str):
+        if choice.scheme == "separable":
+            raise _dynamic_same("the separable scheme splits the window")
+        return [tree(window, choice.pairing)]
+    inner = window.unpadded() if edge.rule in {"edge", "mask"} else window
+    # a long tree in one chain or Concat drags every waiting tap along: it is offered only where asked for or small
+    small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25)
+    if choice.scheme == "tree" or choice.pairing != PAIRINGS[0]:
+        return [tree(inner, choice.pairing)]
+    if choice.scheme == "separable":
+        return [separable(inner)]
+    if choice.scheme != "auto":
+        raise UsageError(f"unknown scheme {choice.scheme!r}; choose one of auto, tree, separable")
+    return [separable(inner), *([tree(inner)] if small else [])]
+
+
+def _lower(
+    plan: Plan, edge: Border, sizes: tuple[Size, ...], facts: InputFacts, form: str, gate: Gate, dtype: npt.DTypeLike
+) -> Program:
+    build = Builder(len(edge.window.kernel_shape))
+    signed = facts.signed and edge.rule != "shift"
+    style = STYLES[form](build, signed)
+    steps: list[Step] = []
+    if edge.rule == "shift":
+        shifted = Form(((Term(0, 0), 1.0),), -edge.shift)
+        base: Ref = build.relu(build.materialise([shifted], build.point()))
+        steps.append(Step(sums=((2, 1),)))
+    elif edge.rule == "edge":
+        base = edge_padded(build, edge.window, sizes)
+    elif edge.rule == "mask" and not isinstance(edge.window.pads, str):
+        base = mask_padded(build, edge.window, dtype)
+    else:
+        base = 0
+    first: Tap = unit(base).at
+    if edge.rule == "mask" and isinstance(edge.window.pads, str):
+        first = masked_leaves(build, edge.window, list(leaves(plan.stages[0].expr)), dtype).__getitem__
+    _, more = lower_stages(plan, gate, style, first, constant=edge.shift)
+    rounding = Rounding(tuple(steps + more), magnitude=abs(edge.shift))
+    return Program(build.rank, tuple(build.nodes), rounding)
+
+
+def _average(spec: PoolSpec, window: Window) -> Conversion:
+    """Average pooling is one convolution: entries 1 / n, strides and zero pads of the pool."""
+    n = prod(window.kernel_shape)
+    kernel = np.full((1, 1, *window.kernel_shape), 1 / n)
+    program = Program(spec.rank, (Conv(0, kernel, window),), Rounding(products=n))
+    edge = Border("zero", "the average counts the padding as zeros", window)
+    return Conversion(spec, window, edge, "average", "sequential", "grouped", "none", program)
+
+
+def _adapted(program: Program, target: Target, channels: str, form: str) -> Program:
+    if channels == "depthwise" and form != "sequential":
+        program = adapt.one_map_each(program)
+    return adapt.zero_extended(program, target.dilation, target.asymmetric_pads)
+
+
+def _dynamic_same(why: str) -> Refused:
+    return Refused(
+        "DYNAMIC_SAME",
+        f"the pads of auto_pad=SAME_* depend on a size known only at run time, and {why}.",
+        "Fix the size with --shape NAME:1,3,224,224, or use --scheme tree with --target generic.",
+    )

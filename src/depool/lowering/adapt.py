@@ -1,0 +1,100 @@
+"""Program -> program: what a target does not accept is said in another way, with the same values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from depool.geometry import Window
+from depool.lowering.forms import Builder
+from depool.program import Add, Concat, Conv, Node, Program, Ref, Relu
+
+
+def zero_extended(program: Program, dilation: bool, asymmetric_pads: bool) -> Program:
+    """Kernels extended by zeros, so that no dilation, and no asymmetric padding, is left.
+
+    Given   taps w at distance d, pads (b, e)
+    Result  taps w with d - 1 zeros between them; max(b, e) - b zeros before, max(b, e) - e after them
+    """
+    nodes = [_extended(node, dilation, asymmetric_pads) if isinstance(node, Conv) else node for node in program.nodes]
+    return replace(program, nodes=tuple(nodes))
+
+
+def _extended(node: Conv, dilation: bool, asymmetric_pads: bool) -> Conv:
+    kernel, window = node.kernel, node.window
+    if not dilation and max(window.dilations) > 1:
+        wide = np.zeros((*kernel.shape[:2], *window.extent))
+        wide[(slice(None), slice(None), *(slice(None, None, d) for d in window.dilations))] = kernel
+        kernel = wide
+        window = replace(window, kernel_shape=window.extent, dilations=(1,) * len(window.extent))
+    if not asymmetric_pads and not isinstance(window.pads, str):
+        extra = [(max(p) - p[0], max(p) - p[1]) for p in window.pads]
+        dilated = [d > 1 for d in window.dilations]
+        if any(map(any, extra)):
+            if any(wide and any(e) for wide, e in zip(dilated, extra, strict=True)):
+                return _extended(_extended(node, False, True), True, False)
+            kernel = np.pad(kernel, ((0, 0), (0, 0), *extra))
+            pads = tuple((max(p), max(p)) for p in window.pads)
+            window = Window(kernel.shape[2:], window.strides, window.dilations, pads)
+    return replace(node, kernel=kernel, window=window)
+
+
+def one_map_each(program: Program) -> Program:
+    """Every tensor split into tensors of one map, so that every convolution is depthwise.
+
+    Given   a convolution from m maps to n maps
+    Result  n sums of at most m one-map convolutions; a unit tap at a point is the tensor itself
+    """
+    build = Builder(program.rank)
+    parts: list[list[Ref]] = [[0]]
+    for node in program.nodes:
+        if isinstance(node, Conv):
+            made = [_depthwise(build, node, row, parts[node.source]) for row in range(node.kernel.shape[0])]
+        elif isinstance(node, Relu):
+            made = [build.relu(ref) for ref in parts[node.source]]
+        elif isinstance(node, Add):
+            pairs = zip(parts[node.left], parts[node.right], strict=True)
+            made = [build.add(left, right) for left, right in pairs]
+        elif node.axis == 0:
+            made = [ref for source in node.sources for ref in parts[source]]
+        else:
+            joined = zip(*(parts[source] for source in node.sources), strict=True)
+            made = [build.concat(refs, node.axis) for refs in joined]
+        parts.append(made)
+    return replace(program, nodes=tuple(build.nodes))
+
+
+def _depthwise(build: Builder, node: Conv, row: int, sources: list[Ref]) -> Ref:
+    read = [i for i in range(len(sources)) if node.kernel[row, i].any()] or [0]
+    bias = (node.bias[row],) if node.bias and node.bias[row] else None
+    total: Ref | None = None
+    for i in read:
+        kernel = node.kernel[row : row + 1, i : i + 1]
+        same = kernel.size == 1 and kernel.item() == 1 and node.window == build.point()
+        first_bias = bias if total is None else None
+        plain = same and first_bias is None and (total is not None or len(read) > 1)
+        part = sources[i] if plain else build.emit(Conv(sources[i], kernel, node.window, first_bias), 1)
+        total = part if total is None else build.add(total, part)
+    if total is None:
+        raise AssertionError("a convolution reads at least one map")
+    return total
+
+
+def without_add(program: Program) -> Program:
+    """Add said as Concat and a 1x1 convolution, for ONNX opset 6, whose runtimes lack a broadcasting Add."""
+    nodes: list[Node] = []
+    refs: list[Ref] = [0]
+    for i, node in enumerate(program.nodes):
+        if isinstance(node, Add):
+            maps = program.maps[i + 1]
+            nodes.append(Concat((refs[node.left], refs[node.right])))
+            one = (1,) * program.rank
+            both = np.concatenate([np.eye(maps), np.eye(maps)], axis=1).reshape(maps, 2 * maps, *one)
+            nodes.append(Conv(len(nodes), both, Window(one, one, one, ((0, 0),) * program.rank)))
+        elif isinstance(node, Concat):
+            nodes.append(replace(node, sources=tuple(refs[ref] for ref in node.sources)))
+        else:
+            nodes.append(replace(node, source=refs[node.source]))
+        refs.append(len(nodes))
+    return replace(program, nodes=tuple(nodes))

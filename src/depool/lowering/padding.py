@@ -1,0 +1,156 @@
+"""Borders: a max pool pads with minus infinity, a convolution with zero.
+
+zero   nothing to do where 0 cannot beat the true maximum: the input is >= 0, or only ReLUs read the
+       result (r(max(x, 0)) = r(max(x)))
+edge   repeat the first and last element: a window that reaches p beyond the border, p < kernel,
+       holds the border element too, so its maximum is unchanged (dilation 1, static sizes)
+mask   add P = conv(1; B) - B with zero pads: 0 inside and -B on the padding, B = MAX / 2; the
+       differences then need gate Y, which is exact for all |x| <= B
+shift  for a chain: max(x) = max(x - L) + L with x >= L, so that zero pads are the smallest value
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from depool.errors import Refused
+from depool.facts import InputFacts
+from depool.geometry import Size, Window
+from depool.lowering.forms import Builder, Form, Term, unit
+from depool.numerics import largest
+from depool.plan.model import Index
+from depool.program import Conv, Ref
+
+Rule = Literal["none", "zero", "edge", "mask", "shift"]
+
+
+@dataclass(frozen=True)
+class Border:
+    """The rule for a pool's border.
+
+    Attributes:
+        rule: which.
+        reason: the fact that licenses it, as printed.
+        window: the pool's geometry, less end pads that no window reads.
+        shift: the L of rule ``shift``.
+    """
+
+    rule: Rule
+    reason: str
+    window: Window
+    shift: float = 0.0
+
+
+def border(window: Window, sizes: tuple[Size, ...], facts: InputFacts, chain: bool, exact: bool) -> Border:
+    """Choose the rule, the cheapest that the facts license.
+
+    Raises:
+        Refused: NEEDS_INPUT_RANGE, EXACT_NEEDS_BRANCHES.
+    """
+    tight = _trimmed(window, sizes)
+    if not tight.padded:
+        return Border("none", "no window reads padding", tight)
+    if not facts.signed:
+        return Border("zero", f"input >= 0: {facts.reason}", window)
+    if facts.relu_follows:
+        return Border("zero", "only ReLUs read the result", window)
+    if chain:
+        if not isfinite(facts.lower):
+            raise Refused(
+                "NEEDS_INPUT_RANGE",
+                "a chain of convolutions cannot tell the border of a signed input from a zero, "
+                "and no lower bound of its input is known.",
+                "Give --input-range LO,HI for the model's inputs or --input-range NAME=LO,HI for the pool's input, "
+                "or use --form branched.",
+            )
+        if exact:
+            raise Refused(
+                "EXACT_NEEDS_BRANCHES",
+                "a chain must shift a padded signed input, and the shift rounds.",
+                "Use --form branched, or leave out --exact.",
+            )
+        return Border("shift", f"input >= {facts.lower:.6g}: {facts.reason}", window, facts.lower)
+    if _edges_suffice(tight, sizes):
+        return Border("edge", "signed input, dilation 1, static sizes: border elements are repeated", tight)
+    return Border("mask", "signed input: -MAX/2 is added on the padding", tight)
+
+
+def _trimmed(window: Window, sizes: tuple[Size, ...]) -> Window:
+    """Without the end padding that no window reads, where sizes are static."""
+    if isinstance(window.pads, str):
+        return window
+    pads = []
+    for size, (begin, end), extent, stride in zip(sizes, window.pads, window.extent, window.strides, strict=True):
+        if size is not None:
+            last = (size + begin + end - extent) // stride * stride
+            end = max(last + extent - size - begin, 0)
+        pads.append((begin, end))
+    return replace(window, pads=tuple(pads))
+
+
+def _edges_suffice(window: Window, sizes: tuple[Size, ...]) -> bool:
+    if isinstance(window.pads, str):
+        return False
+    return all(
+        pads == (0, 0) or (size is not None and dilation == 1 and max(pads) < kernel)
+        for pads, size, dilation, kernel in zip(window.pads, sizes, window.dilations, window.kernel_shape, strict=True)
+    )
+
+
+def edge_padded(build: Builder, window: Window, sizes: tuple[Size, ...]) -> Ref:
+    """The input with its border elements repeated.
+
+    A two-tap kernel dilated to the whole axis picks its first or last element; they are joined to the input
+    by a spatial Concat, axis by axis.
+    """
+    ref = 0
+    for axis, (begin, end) in enumerate(window.explicit_pads(sizes)):
+        size = sizes[axis]
+        if size is None or not (begin or end):
+            continue
+        first, last = (_pick(build, ref, axis, size, tap) for tap in (0, 1)) if size > 1 else (ref, ref)
+        ref = build.concat([first] * begin + [ref] + [last] * end, axis=1 + axis)
+    return ref
+
+
+def _pick(build: Builder, ref: Ref, axis: int, size: int, tap: int) -> Ref:
+    point = build.point()
+    shape, dilations = list(point.kernel_shape), list(point.dilations)
+    shape[axis], dilations[axis] = 2, size - 1
+    window = replace(point, kernel_shape=tuple(shape), dilations=tuple(dilations))
+    index = tuple(tap if a == axis else 0 for a in range(build.rank))
+    return build.conv([Form(((Term(ref, 0, index), 1.0),))], ref, window)
+
+
+def mask_padded(build: Builder, window: Window, dtype: npt.DTypeLike) -> Ref:
+    """The input with -B around it: a 1x1 convolution with the pool's pads, plus the mask."""
+    point = replace(build.point(), pads=window.pads)
+    inside = build.emit(Conv(0, np.ones((1, 1, *point.kernel_shape)), point), 1)
+    return build.add(inside, _mask(build, [(0,) * build.rank], point, dtype))
+
+
+def masked_leaves(build: Builder, window: Window, taps: list[Index], dtype: npt.DTypeLike) -> dict[Index, Form]:
+    """Each tap of the window as a map of one tensor, -B where it falls on the padding.
+
+    For SAME_* on dynamic sizes: only a convolution with the pool's own geometry knows where the padding is.
+    """
+    forms = [Form(((Term(0, 0, tap), 1.0),)) for tap in taps]
+    inside = build.conv(forms, 0, window)
+    whole = build.add(inside, _mask(build, taps, window, dtype))
+    return {tap: unit(whole, m) for m, tap in enumerate(taps)}
+
+
+def _mask(build: Builder, taps: list[Index], window: Window, dtype: npt.DTypeLike) -> Ref:
+    """P = conv(conv(x; weight 0, bias 1); tap B, bias -B): 0 where the tap is inside, -B where it is not."""
+    big = largest(dtype) / 2
+    shape = build.point().kernel_shape
+    ones = build.emit(Conv(0, np.zeros((1, 1, *shape)), build.point(), (1.0,)), 1)
+    kernel = np.zeros((len(taps), 1, *window.kernel_shape))
+    for row, tap in enumerate(taps):
+        kernel[(row, 0, *tap)] = big
+    return build.emit(Conv(ones, kernel, window, (-big,) * len(taps)), len(taps))

@@ -1,0 +1,1 @@
+"""The ONNX frontend: find pools, gather facts, splice programs, read and write files."""

@@ -1,0 +1,1 @@
+"""Which maxima: plans, their coverage proof, and the planners."""

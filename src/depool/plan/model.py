@@ -1,0 +1,146 @@
+"""A plan says which maxima are taken, and proves that together they cover the pool's window.
+
+A plan is a sequence of stages. A stage slides its own small window over the previous stage's result and
+takes the maximum of the taps by a tree of gates, so t_j(i) = max over taps o of t_{j-1}(i * stride_j + o).
+In coordinates of the pool's input a composition of stages therefore covers
+
+    { o_1 + S_1 * o_2 + S_1 * S_2 * o_3 + ... },   S_j the stride of stage j,
+
+and the plan is right iff that set is the pool's window: max is associative, commutative and idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from depool.geometry import Window
+
+Index = tuple[int, ...]
+"""A tap: an entry of a kernel, one index per spatial axis, before dilation."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tap of a stage's window."""
+
+    index: Index
+
+
+@dataclass(frozen=True)
+class Max:
+    """One max gate over its arguments."""
+
+    args: tuple[Expr, ...]
+
+
+Expr = Leaf | Max
+
+
+def leaves(expr: Expr) -> Iterator[Index]:
+    """Every tap under an expression, from left to right."""
+    if isinstance(expr, Leaf):
+        yield expr.index
+    else:
+        for arg in expr.args:
+            yield from leaves(arg)
+
+
+def depth(expr: Expr) -> int:
+    """Gates on the longest path."""
+    return 0 if isinstance(expr, Leaf) else 1 + max(map(depth, expr.args))
+
+
+def gates(expr: Expr) -> int:
+    """Gates in all."""
+    return 0 if isinstance(expr, Leaf) else 1 + sum(map(gates, expr.args))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One sliding maximum: a window and the tree of gates over its taps."""
+
+    window: Window
+    expr: Expr
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages that make up one pool; construction runs the coverage proof.
+
+    Attributes:
+        window: the pool's geometry, pads resolved.
+        scheme: the planner's name.
+        stages: applied in order.
+
+    Raises:
+        AssertionError: where the stages do not cover the window, which would be a planner's mistake.
+    """
+
+    window: Window
+    scheme: str
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        prove_coverage(self)
+
+    @property
+    def gates(self) -> int:
+        """Max gates in all stages."""
+        return sum(gates(stage.expr) for stage in self.stages)
+
+    @property
+    def depth(self) -> int:
+        """Max gates on the longest path."""
+        return sum(depth(stage.expr) for stage in self.stages)
+
+
+def prove_coverage(plan: Plan) -> None:
+    """Prove by set algebra that the plan takes the maximum over exactly the pool's windows.
+
+    Three facts suffice: the composed offsets are the window's; per axis only the last stage that touches it
+    has a stride, so output i starts at i * stride; and per axis only the first stage that touches it is
+    padded, with the pool's pads, so every stage is defined wherever the next one reads it.
+
+    Raises:
+        AssertionError: where one of them fails.
+    """
+    window, rank = plan.window, len(plan.window.kernel_shape)
+    covered = {(0,) * rank}
+    strides = (1,) * rank
+    touched = [False] * rank
+    for stage in plan.stages:
+        small = stage.window
+        taps = set(leaves(stage.expr))
+        if not all(0 <= i < k for tap in taps for i, k in zip(tap, small.kernel_shape, strict=True)):
+            raise AssertionError(f"a tap lies outside its stage's kernel {small.kernel_shape}")
+        covered = {
+            tuple(c + s * i * d for c, s, i, d in zip(base, strides, tap, small.dilations, strict=True))
+            for base in covered
+            for tap in taps
+        }
+        for axis in range(rank):
+            moves = small.kernel_shape[axis] > 1 or small.strides[axis] > 1
+            padded = isinstance(small.pads, str) or small.pads[axis] != (0, 0)
+            if moves and strides[axis] != 1:
+                raise AssertionError(f"axis {axis} is used after its stride was applied")
+            if padded and touched[axis]:
+                raise AssertionError(f"axis {axis} is padded after its first stage")
+            touched[axis] |= moves or padded
+        strides = tuple(s * t for s, t in zip(strides, small.strides, strict=True))
+    wanted = set(product(*(range(0, k * d, d) for k, d in zip(window.kernel_shape, window.dilations, strict=True))))
+    if covered != wanted:
+        raise AssertionError(f"offsets {sorted(covered ^ wanted)[:4]} ... are covered wrongly")
+    if strides != window.strides:
+        raise AssertionError(f"strides {strides} are not the pool's {window.strides}")
+    if _total_pads(plan.stages, rank) != window.pads:
+        raise AssertionError(f"pads {_total_pads(plan.stages, rank)} are not the pool's {window.pads}")
+
+
+def _total_pads(stages: tuple[Stage, ...], rank: int) -> str | tuple[tuple[int, int], ...]:
+    symbolic = [stage.window.pads for stage in stages if isinstance(stage.window.pads, str)]
+    if symbolic:
+        return symbolic[0] if len(stages) == 1 else "SAME_* in a stage of several"
+    explicit = [stage.window.pads for stage in stages if not isinstance(stage.window.pads, str)]
+    return tuple((sum(p[a][0] for p in explicit), sum(p[a][1] for p in explicit)) for a in range(rank))

@@ -1,0 +1,1 @@
+"""Is the converted model equal? Adversarial inputs, an independent oracle, a verdict."""
