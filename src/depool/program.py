@@ -104,13 +104,17 @@ class Program:
         Returns:
             [N, C, *pooled].
         """
+        result: Array = self.trace(x)[-1]
+        return result.reshape(*x.shape[:2], *result.shape[2:])
+
+    def trace(self, x: Array) -> list[Array]:
+        """Every tensor of the program, the input first, each as [N * C, maps, *spatial]."""
         if x.ndim != self.rank + 2:
             raise UsageError(f"the input must be [N, C, ...] with {self.rank} spatial axes, not {list(x.shape)}")
         values = [x.reshape(-1, 1, *x.shape[2:])]
         for node in self.nodes:
             values.append(_evaluate(node, [values[ref] for ref in sources(node)]))
-        result: Array = values[-1].reshape(*x.shape[:2], *values[-1].shape[2:])
-        return result
+        return values
 
     def __repr__(self) -> str:
         ops = " ".join(type(node).__name__ for node in self.nodes)

@@ -49,9 +49,9 @@ class Form:
         return replace(self, terms=tuple((term._replace(tap=tap), c) for term, c in self.terms))
 
 
-def unit(tensor: Ref, map: int = 0) -> Form:
+def unit(tensor: Ref, index: int = 0) -> Form:
     """The form that is one map of a tensor."""
-    return Form(((Term(tensor, map), 1.0),))
+    return Form(((Term(tensor, index), 1.0),))
 
 
 def combine(parts: Iterable[tuple[float, Form]], weight: int | None = None) -> Form:

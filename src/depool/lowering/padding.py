@@ -86,10 +86,11 @@ def _trimmed(window: Window, sizes: tuple[Size, ...]) -> Window:
         return window
     pads = []
     for size, (begin, end), extent, stride in zip(sizes, window.pads, window.extent, window.strides, strict=True):
+        used = end
         if size is not None:
             last = (size + begin + end - extent) // stride * stride
-            end = max(last + extent - size - begin, 0)
-        pads.append((begin, end))
+            used = max(last + extent - size - begin, 0)
+        pads.append((begin, used))
     return replace(window, pads=tuple(pads))
 
 

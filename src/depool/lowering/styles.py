@@ -122,10 +122,10 @@ class Sequential(Style):
         neurons = [unit(tensor, rows.index(form)) for form in relu]
         return neurons, [self._carried(tensor, first[form]) for form in keep]
 
-    def _carried(self, tensor: Ref, map: int) -> Form:
+    def _carried(self, tensor: Ref, index: int) -> Form:
         if not self.signed:
-            return unit(tensor, map)
-        return combine([(1, unit(tensor, map)), (-1, unit(tensor, map + 1))], weight=1)
+            return unit(tensor, index)
+        return combine([(1, unit(tensor, index)), (-1, unit(tensor, index + 1))], weight=1)
 
 
 def _sum(forms: Sequence[Form]) -> tuple[int, int]:
