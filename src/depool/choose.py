@@ -186,7 +186,8 @@ def _lower(
     if edge.rule == "mask" and isinstance(edge.window.pads, str):
         first = masked_leaves(build, edge.window, list(leaves(plan.stages[0].expr)), dtype).__getitem__
     _, more = lower_stages(plan, gate, style, first, constant=edge.shift)
-    rounding = Rounding(tuple(steps + more), magnitude=abs(edge.shift))
+    heaviest = max([2, *(weight for step in steps + more for _, weight in step.sums)])
+    rounding = Rounding(tuple(steps + more), magnitude=abs(edge.shift), exact_below=1 / heaviest)
     return Program(build.rank, tuple(build.nodes), rounding)
 
 

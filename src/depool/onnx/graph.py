@@ -98,10 +98,16 @@ def scopes(model: onnx.ModelProto, folder: Path) -> Iterator[Scope]:
     opset = standard_opset(model.opset_import)
     yield from _scope(model.graph, "", opset, None, folder, overridable=model.ir_version >= 4)
     for function in model.functions:
-        path = f"function {function.domain}:{function.name}/"
+        path = function_path(function)
         yield from _scope(
             function, path, standard_opset(function.opset_import) or opset, None, folder, overridable=True
         )
+
+
+def function_path(function: onnx.FunctionProto) -> str:
+    """The path of a model-local function's scope."""
+    overload = f":{function.overload}" if function.overload else ""
+    return f"function {function.domain}:{function.name}{overload}/"
 
 
 def standard_opset(imports: Any) -> int:

@@ -1,0 +1,240 @@
+"""Find -> plan -> lower -> splice -> verify, over one ONNX model."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+import depool
+from depool.choose import Choice, Conversion, choose
+from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused
+from depool.onnx import files
+from depool.onnx.ensures import check_written
+from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.records import Record, read_records, record_of, write_records
+from depool.onnx.shapes import fix_input_shapes, forget_shapes
+from depool.onnx.splice import Names, emit
+from depool.verify.verdict import Verdict
+from depool.verify.verify import Check, verify_sources
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """The progress of someone who does not look."""
+    del what, done, total
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a conversion did.
+
+    Attributes:
+        model: the converted model; external data are references into the source's folder.
+        path: where it was written, or None.
+        records: each pool that became convolutions, as `verify` will check it.
+        conversions: the same pools' programs.
+        refusals: selected pools that were left as they were.
+        left: other pools that stay (not selected, or not ours), with the reason where there is one.
+        verdict: the verification's outcome, or None where it was not asked for.
+    """
+
+    model: onnx.ModelProto
+    path: Path | None
+    records: tuple[Record, ...]
+    conversions: tuple[Conversion, ...]
+    refusals: tuple[Refusal, ...]
+    left: tuple[Refusal, ...]
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to convert.
+
+    Attributes:
+        choice: scheme, form, channels, target, exactness.
+        selection: which pools, and what is known of their inputs.
+        shapes: dimensions to fix in the declarations of the model's inputs.
+        opset: raise the model's opset first.
+        allow_partial: convert what can be converted, and leave refused pools as they are.
+        verify: check the result before it is written.
+        force: overwrite an existing file.
+        seed, data: for the verification.
+    """
+
+    choice: Choice = Choice()
+    selection: Selection = Selection()
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    opset: int | None = None
+    allow_partial: bool = False
+    verify: bool = True
+    force: bool = False
+    seed: int = 0
+    data: Path | None = None
+
+
+def convert_file(path: str, output: str | None, options: Options, progress: Progress = quiet) -> Result:
+    """Convert a file into a file, verified before it appears.
+
+    Args:
+        path: the model, or ``-`` for standard input.
+        output: the new file, ``-`` for standard output; by default `model.depool.onnx` beside the model.
+        options: how.
+        progress: is told how far it is.
+
+    Raises:
+        NotConverted: where a selected pool was refused and `allow_partial` is not given; nothing is written.
+        NotEqual: where the verification failed; the counterexample is saved, the model is not.
+        FileError: where a file cannot be read or written.
+    """
+    target = target_path(path, output)
+    if target is not None:
+        files.check_target(target, path, force=options.force)
+    read = files.read(path)
+    source = replace(read, model=prepared(read.model, options.shapes, options.opset))
+    result = convert_model(source, options, progress)
+    if target is None:
+        if files.external_locations(result.model):
+            raise FileError("a model with external data cannot be written to standard output; give --output FILE")
+        with tempfile.TemporaryDirectory(prefix="depool-") as scratch:
+            written = files.write(source, result.model, Path(scratch) / "stdin.depool.onnx")[-1]
+            verdict = _checked(source, written, result, options, Path(written.name), progress)
+        sys.stdout.buffer.write(files.serialized(result.model))
+        sys.stdout.buffer.flush()
+        return replace(result, verdict=verdict)
+    with files.staged(source, result.model, target) as written:
+        verdict = _checked(source, written, result, options, target, progress)
+    return replace(result, path=target, verdict=verdict)
+
+
+def target_path(path: str, output: str | None) -> Path | None:
+    """Where the result goes; None is standard output."""
+    if output == files.STANDARD_IO or (output is None and path == files.STANDARD_IO):
+        return None
+    return Path(output) if output is not None else Path(path).with_suffix(".depool.onnx")
+
+
+def convert_model(source: files.Source, options: Options, progress: Progress = quiet) -> Result:
+    """Convert in memory, unverified; the source stays as it is.
+
+    Raises:
+        NotConverted: where a selected pool was refused and `allow_partial` is not given.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(source.model)
+    found = list(find(model, source.folder, options.selection))
+    names = Names(model)
+    previous = read_records(model)
+    done: dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]] = {}
+    records: list[Record] = []
+    conversions: list[Conversion] = []
+    refusals: list[Refusal] = []
+    left: list[Refusal] = []
+    for i, item in enumerate(found):
+        progress("converting", i, len(found))
+        if isinstance(item, Left):
+            (refusals if item.selected else left).append(item.refusal)
+            continue
+        try:
+            conversion = choose(item.spec, item.sizes, item.facts, options.choice, item.dtype)
+        except Refused as refused:
+            refusals.append(replace(refused.refusal, where=item.where))
+            continue
+        nodes, weights = emit(item, conversion, names, model.ir_version)
+        item.scope.container.initializer.extend(weights) if weights else None
+        done[item.scope.path, item.output] = (item, nodes)
+        records.append(record_of(item, conversion))
+        conversions.append(conversion)
+    if refusals and not options.allow_partial:
+        raise NotConverted(tuple(refusals))
+    for path in dict.fromkeys(path for path, _ in done):
+        _splice({output: made for (scope, output), made in done.items() if scope == path})
+    if any(conversion.spec.ceil_mode for conversion in conversions):
+        _correct_shapes(model)
+    write_records(model, (*previous, *records), depool.__version__)
+    progress("converting", len(found), len(found))
+    return Result(model, None, tuple(records), tuple(conversions), tuple(refusals), tuple(left))
+
+
+def prepared(
+    model: onnx.ModelProto, shapes: tuple[tuple[str, tuple[int, ...]], ...], opset: int | None
+) -> onnx.ModelProto:
+    """The model with its opset raised and its input shapes fixed, as the user asked; the model itself if not."""
+    if opset is not None:
+        try:
+            model = onnx.version_converter.convert_version(model, opset)
+        except Exception as error:  # onnx raises bare RuntimeErrors here
+            text = " ".join(str(error).split())[:200]
+            raise FileError(f"--opset {opset}: onnx cannot convert this model ({text})") from error
+    if shapes:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        fix_input_shapes(copy, dict(shapes))
+        model = copy
+    return model
+
+
+def _splice(made: dict[str, tuple[PoolSite, list[onnx.NodeProto]]]) -> None:
+    """Rebuild one scope's node list once, without the absorbed Pads that nobody reads any more."""
+    sites = [site for site, _ in made.values()]
+    scope = sites[0].scope
+    pads = {site.pad.node.output[0] for site in sites if site.pad is not None}
+    dead = {
+        name
+        for name in pads
+        if name not in scope.outputs and all(reader.output[0] in made for reader in scope.consumers.get(name, []))
+    }
+    nodes: list[onnx.NodeProto] = []
+    for node in scope.nodes:
+        name = node.output[0] if node.output else ""
+        if name in made:
+            nodes += made[name][1]
+        elif name not in dead or not name:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            nodes.append(copy)
+    del scope.container.node[:]
+    scope.container.node.extend(nodes)
+
+
+def _correct_shapes(model: onnx.ModelProto) -> None:
+    """Where the declared shapes counted a window that no runtime computes, declare the true ones."""
+    try:
+        onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        bare = onnx.ModelProto()
+        bare.CopyFrom(model)
+        forget_shapes(bare.graph)
+        true = {v.name: v for v in onnx.shape_inference.infer_shapes(bare, data_prop=True).graph.output}
+        del model.graph.value_info[:]
+        for output in model.graph.output:
+            if output.name in true and true[output.name].type.tensor_type.HasField("shape"):
+                output.type.tensor_type.shape.CopyFrom(true[output.name].type.tensor_type.shape)
+
+
+def _checked(
+    source: files.Source, path: Path, result: Result, options: Options, target: Path, progress: Progress
+) -> Verdict | None:
+    """The conversion's contract on the written file, and the verification."""
+    written = files.read(path)
+    check_written(source, written, path, result.records)
+    if not options.verify:
+        return None
+    check = Check(
+        seed=options.seed,
+        data=options.data,
+        ranges=options.selection.ranges,
+        counterexample=target.with_suffix(".counterexample.npz"),
+    )
+    verdict = verify_sources(source, written, check, progress)
+    if verdict.equal is False:
+        saved = f"; counterexample in {verdict.counterexample}" if verdict.counterexample else ""
+        raise NotEqual(f"{target}: not written: {verdict.summary}{saved}")
+    return verdict

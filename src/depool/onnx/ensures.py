@@ -1,0 +1,158 @@
+"""What every conversion ensures, checked on the file that was written.
+
+1. the model's interface, opset and metadata are as they were
+2. outside the converted regions every node and weight is as it was
+3. inside them stand only Conv, Relu, Add, Concat (and Constant, where the format needs it)
+4. onnx.checker, with full shape checks, finds nothing that it did not find before
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from depool.errors import DepoolError, FileError
+from depool.onnx import files
+from depool.onnx.graph import Scope, scopes
+from depool.onnx.records import Record
+
+ALLOWED = frozenset({"Conv", "Relu", "Add", "Concat", "Constant"})
+
+
+class BrokenPromiseError(DepoolError):
+    """A conversion that changed what it must not change: a mistake of depool's."""
+
+
+def check_written(original: files.Source, written: files.Source, path: Path, records: tuple[Record, ...]) -> None:
+    """Check the four points.
+
+    Args:
+        original: as it was, opset and input shapes already as the user asked.
+        written: the converted model, as read back from `path`.
+        path: that file.
+        records: the pools that were converted.
+
+    Raises:
+        BrokenPromiseError: where one fails.
+    """
+    problems = [
+        *changed_interface(original.model, written.model),
+        *changed_elsewhere(original.model, written.model, original.folder, written.folder, records),
+        *foreign_operators(original.model, written.model, written.folder),
+    ]
+    if problems:
+        raise BrokenPromiseError(f"the conversion is not clean ({problems[0]}); please report this model")
+    _check(original.model, path)
+
+
+def changed_interface(original: onnx.ModelProto, converted: onnx.ModelProto) -> Iterator[str]:
+    """Differences of inputs, outputs, opset or metadata, in words."""
+    for what in ("input", "output"):
+        for one, other in zip(getattr(original.graph, what), getattr(converted.graph, what), strict=False):
+            if one.name != other.name or one.type.tensor_type.elem_type != other.type.tensor_type.elem_type:
+                yield f"{what} {one.name!r} changed"
+        if len(getattr(original.graph, what)) != len(getattr(converted.graph, what)):
+            yield f"the number of {what}s changed"
+    if [*original.opset_import] != [*converted.opset_import] or original.ir_version != converted.ir_version:
+        yield "the opset or IR version changed"
+    kept = {entry.key: entry.value for entry in converted.metadata_props}
+    for entry in original.metadata_props:
+        if not entry.key.startswith("depool.") and kept.get(entry.key) != entry.value:
+            yield f"metadata {entry.key!r} changed"
+
+
+def changed_elsewhere(
+    original: onnx.ModelProto,
+    converted: onnx.ModelProto,
+    folder: Path,
+    converted_folder: Path,
+    records: tuple[Record, ...],
+) -> Iterator[str]:
+    """Nodes and weights of the original that are not in the converted model, converted pools apart."""
+    theirs = {scope.path: scope for scope in scopes(converted, converted_folder)}
+    gone = {(record.scope, record.output) for record in records}
+    for scope in scopes(original, folder):
+        other = theirs.get(scope.path)
+        if other is None:
+            yield f"{scope.path or 'the graph'} is missing"
+            continue
+        sources = {record.source for record in records if record.scope == scope.path}
+        for node in scope.nodes:
+            pool = any((scope.path, name) in gone for name in node.output)
+            pad = node.op_type == "Pad" and bool(node.input) and node.input[0] in sources
+            twin = other.producers.get(next(filter(None, node.output), ""))
+            if not (pool or pad) and (twin is None or not _same_node(node, twin)):
+                yield f"node {scope.path}{node.name or node.op_type} changed"
+        if isinstance(scope.container, onnx.GraphProto):
+            yield from _changed_weights(scope, other)
+
+
+def foreign_operators(original: onnx.ModelProto, converted: onnx.ModelProto, folder: Path) -> Iterator[str]:
+    """Operators that were added and are not allowed."""
+    before = Counter((n.domain, n.op_type) for scope in scopes(original, folder) for n in scope.nodes)
+    after = Counter((n.domain, n.op_type) for scope in scopes(converted, folder) for n in scope.nodes)
+    for (domain, op_type), count in (after - before).items():
+        if domain or op_type not in ALLOWED:
+            yield f"{count} {op_type} added"
+
+
+def _same_node(one: onnx.NodeProto, other: onnx.NodeProto) -> bool:
+    """The same, its subgraphs aside (they are scopes of their own)."""
+    return _without_graphs(one) == _without_graphs(other)
+
+
+def _without_graphs(node: onnx.NodeProto) -> onnx.NodeProto:
+    if not any(a.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS} for a in node.attribute):
+        return node
+    bare = onnx.NodeProto()
+    bare.CopyFrom(node)
+    for attribute in bare.attribute:
+        attribute.ClearField("g")
+        attribute.ClearField("graphs")
+    return bare
+
+
+def _changed_weights(scope: Scope, other: Scope) -> Iterator[str]:
+    theirs = {tensor.name: tensor for tensor in other.container.initializer}
+    for tensor in scope.container.initializer:
+        twin = theirs.get(tensor.name)
+        if twin is None or not _same_tensor(tensor, twin, scope.folder, other.folder):
+            yield f"weight {scope.path}{tensor.name} changed"
+
+
+def _same_tensor(one: onnx.TensorProto, other: onnx.TensorProto, folder: Path, other_folder: Path) -> bool:
+    if onnx.TensorProto.EXTERNAL not in {one.data_location, other.data_location}:
+        return bool(one == other)
+    same: Any = (one.dims, one.data_type) == (other.dims, other.data_type)
+    return bool(same) and np.array_equal(_bytes(one, folder), _bytes(other, other_folder))
+
+
+def _bytes(tensor: onnx.TensorProto, folder: Path) -> Any:
+    """The raw bytes, of an external tensor by memory map."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return np.frombuffer(numpy_helper.to_array(tensor).tobytes(), np.uint8)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    offset = int(entries.get("offset", 0))
+    length = int(entries["length"]) if "length" in entries else None
+    path = folder / entries["location"]
+    if not path.stat().st_size:
+        return np.zeros(0, np.uint8)
+    return np.memmap(path, np.uint8, "r", offset)[:length]
+
+
+def _check(original: onnx.ModelProto, path: Path) -> None:
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        try:
+            onnx.checker.check_model(original, full_check=True)
+        except Exception:  # noqa: BLE001 - the original does not pass either, so nothing got worse
+            return
+        text = " ".join(str(error).split())[:300]
+        raise FileError(f"the converted model does not pass onnx.checker: {text}") from error

@@ -1,0 +1,91 @@
+"""Channel-free kernels widened to C channels.
+
+A tensor of m maps on C channels has m * C channels in the model. Their order is carried along as a tuple
+of (map, channel): a grouped convolution needs and makes channel-major order, a Concat puts one tensor after
+the other. A kernel k[o, i] becomes
+
+    grouped   W[(c, o), i] = k[o, i], group = C        where the input is channel-major
+    dense     W[(o, c), (i, c)] = k[o, i], group = 1   0 between different channels; takes any order
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from depool.program import Add, Array, Concat, Conv, Program
+
+Order = tuple[tuple[int, int], ...]
+"""(map, channel) of each channel of a tensor in the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class WideConv:
+    """A convolution as a framework takes it: weight [M, C / group, *kernel], bias [M] or None."""
+
+    weight: Array
+    bias: Array | None
+    group: int
+
+
+def channel_major(maps: int, channels: int) -> Order:
+    """All maps of the first channel, then all of the second, ..."""
+    return tuple((m, c) for c in range(channels) for m in range(maps))
+
+
+def widen(program: Program, channels: int, dense: bool) -> list[WideConv | None]:
+    """The weights of each node of a program, None for nodes without weights.
+
+    Args:
+        program: channel-free.
+        channels: C of the pool's input.
+        dense: group 1 throughout; else grouped wherever the order allows it.
+
+    Raises:
+        AssertionError: where an Add would join tensors of different orders, a mistake of the lowering.
+    """
+    orders: list[Order] = [channel_major(1, channels)]
+    wide: list[WideConv | None] = []
+    for i, node in enumerate(program.nodes):
+        made: WideConv | None = None
+        if isinstance(node, Conv):
+            maps_out, maps_in = node.kernel.shape[:2]
+            order = channel_major(maps_out, channels)
+            if dense or orders[node.source] != channel_major(maps_in, channels):
+                weight, group = _dense(node.kernel, orders[node.source], order), 1
+            else:
+                weight, group = np.tile(node.kernel, (channels, *(1,) * (node.kernel.ndim - 1))), channels
+            bias = None if node.bias is None else np.array([node.bias[m] for m, _ in order])
+            made = WideConv(weight, bias, group)
+        elif isinstance(node, Concat):
+            order = _joined(program, node, orders) if node.axis == 0 else orders[node.sources[0]]
+        elif isinstance(node, Add):
+            order = orders[node.left]
+            if orders[node.right] != order:
+                raise AssertionError(f"node {i} adds tensors whose channels are in different order")
+        else:
+            order = orders[node.source]
+        orders.append(order)
+        wide.append(made)
+    return wide
+
+
+def _dense(kernel: Array, order_in: Order, order_out: Order) -> Array:
+    weight = np.zeros((len(order_out), len(order_in), *kernel.shape[2:]))
+    columns: dict[int, list[tuple[int, int]]] = {}
+    for column, (i, c) in enumerate(order_in):
+        columns.setdefault(c, []).append((column, i))
+    for row, (o, c) in enumerate(order_out):
+        for column, i in columns[c]:
+            weight[row, column] = kernel[o, i]
+    return weight
+
+
+def _joined(program: Program, node: Concat, orders: list[Order]) -> Order:
+    joined: list[tuple[int, int]] = []
+    before = 0
+    for ref in node.sources:
+        joined += [(before + m, c) for m, c in orders[ref]]
+        before += program.maps[ref]
+    return tuple(joined)

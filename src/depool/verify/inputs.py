@@ -1,0 +1,142 @@
+"""Inputs that can tell a right pool from a wrong one.
+
+Uniform numbers in [0, 1) are blind: to signs, to borders (0 is the least of them), and in float32 even to
+rounding, being multiples of 2^-24. These are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import isfinite, prod
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from depool.geometry import Size
+from depool.numerics import largest, unit_roundoff
+from depool.onnx.records import Record
+from depool.program import Array
+
+BUDGET = 4_000_000
+"""Elements of one input; larger pools get fewer samples."""
+TYPES: dict[str, Any] = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+def pool_inputs(record: Record, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    """(kind, x) for one pool: x of [N, C, *spatial], inside the facts, at several sizes where dynamic."""
+    for sizes in spatial_sizes(record):
+        shape = (2, record.channels, *sizes)
+        if prod(shape) > BUDGET:
+            shape = (1, *shape[1:])
+        for kind, values in _drawn(record, shape, rng):
+            yield kind, _typed(_inside(values, record, rng), record)
+        for values in _spikes(record, sizes, rng):
+            yield "one hot spike", _typed(_inside(values, record, rng), record)
+
+
+def spatial_sizes(record: Record) -> list[tuple[int, ...]]:
+    """The static sizes, or for dynamic ones a small, an odd, an even and an uneven choice."""
+    spec = record.spec
+    extents = [(k - 1) * d + 1 for k, d in zip(spec.kernel_shape, spec.dilations, strict=True)]
+    choices: list[list[int]] = []
+    for size, e, s in zip(record.sizes, extents, spec.strides, strict=True):
+        choices.append([size] if size is not None else [e, 2 * e + s, 2 * e + 2 * s + 1, 3 * e + s + 2])
+    longest = max(map(len, choices))
+    picked = [tuple(c[(i + axis) % len(c)] for axis, c in enumerate(choices)) for i in range(longest)]
+    return list(dict.fromkeys([tuple(c[0] for c in choices), *picked]))
+
+
+def _drawn(record: Record, shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    signs = rng.choice([-1.0, 1.0], shape)
+    top = _safe(record)
+    digits = np.log10(top)
+    yield "signed normal", rng.normal(size=shape)
+    yield "all negative", -np.abs(rng.normal(size=shape)) - 0.01
+    yield "mixed magnitudes", signs * 10.0 ** rng.uniform(-min(digits, 30), min(digits, 30) - 0.5, shape)
+    yield "integers", rng.integers(-128, 128, shape).astype(np.float64)
+    yield "ties", rng.integers(-1, 2, shape).astype(np.float64)
+    yield "near overflow", signs * top * rng.uniform(0.5, 1.0, shape)
+    yield "neighbours", 1.0 + rng.integers(-4, 5, shape) * _eps(record)
+
+
+def _safe(record: Record) -> float:
+    """The largest |x| for which the promise is made."""
+    return largest(TYPES.get(record.dtype, record.dtype)) * record.rounding.exact_below
+
+
+def _eps(record: Record) -> float:
+    return 2 * unit_roundoff(TYPES.get(record.dtype, record.dtype))
+
+
+def _inside(values: Array, record: Record, rng: np.random.Generator) -> Array:
+    """Values outside the facts' range are folded into it."""
+    low, high = record.facts.lower, record.facts.upper
+    outside = (values < low) | (values > high)
+    if not outside.any():
+        return values
+    if isfinite(low) and isfinite(high):
+        folded = low + rng.random(values.shape) * (high - low)
+    elif isfinite(low):
+        folded = low + np.abs(values - low)
+    else:
+        folded = high - np.abs(values - high)
+    return np.where(outside, np.clip(folded, low, high), values)
+
+
+def _typed(values: Array, record: Record) -> Array:
+    """Rounded to the type, and still inside the range."""
+    dtype = TYPES.get(record.dtype, np.dtype(record.dtype))
+    top = _safe(record)
+    typed: Array = np.clip(np.clip(values, -top, top), record.facts.lower, record.facts.upper).astype(dtype)
+    return typed
+
+
+def _spikes(record: Record, sizes: tuple[int, ...], rng: np.random.Generator) -> Iterator[Array]:
+    """A hot element at every position of every window, the borders included, each window holding one.
+
+    Spikes stand on a lattice wider than a window; the lattice is moved through all its offsets.
+    """
+    spec = record.spec
+    periods = [
+        min((k - 1) * d + 1 + s, n)
+        for k, d, s, n in zip(spec.kernel_shape, spec.dilations, spec.strides, sizes, strict=True)
+    ]
+    offsets = list(product(*map(range, periods)))
+    per = max(1, BUDGET // (record.channels * prod(sizes)))
+    low = max(record.facts.lower, -3.0)
+    high = min(record.facts.upper, max(5.0, low + 8.0))
+    for start in range(0, len(offsets), record.channels * per):
+        part = offsets[start : start + record.channels * per]
+        samples = -(-len(part) // record.channels)
+        values = low + (high - low) * 0.25 * rng.random((samples * record.channels, *sizes))
+        for row, offset in enumerate(part):
+            lattice: Any = tuple(slice(o, None, p) for o, p in zip(offset, periods, strict=True))
+            values[(row, *lattice)] = high
+        yield values.reshape(samples, record.channels, *sizes)
+
+
+def dims_of(shape: tuple[Size | str, ...], spatial: tuple[int, ...], batch: int) -> tuple[int, ...]:
+    """A model input's dimensions with the dynamic ones filled in: the first is the batch."""
+    rest = iter(spatial * len(shape))
+    filled = []
+    for axis, size in enumerate(shape):
+        if isinstance(size, int):
+            filled.append(size)
+        else:
+            filled.append(batch if axis == 0 else next(rest))
+    return tuple(filled)
+
+
+def model_kinds(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float) -> list[tuple[str, Array]]:
+    """Values for a model's floating-point input, inside its declared range."""
+    drawn = [
+        ("signed normal", rng.normal(size=shape)),
+        ("images in [0, 1)", rng.random(shape)),
+        ("all negative", -np.abs(rng.normal(size=shape)) - 0.01),
+        ("integers", rng.integers(-8, 9, shape).astype(np.float64)),
+    ]
+    if isfinite(low) and isfinite(high):
+        drawn[2] = ("declared range", low + (high - low) * rng.random(shape))
+    return [(kind, np.clip(values, low, high)) for kind, values in drawn]

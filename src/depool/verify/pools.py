@@ -1,0 +1,182 @@
+"""The promise, pool by pool: both sides get the same tensor, and must agree within the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+
+from depool.choose import Choice, choose
+from depool.errors import DepoolError
+from depool.numerics import statement
+from depool.onnx.ensures import ALLOWED
+from depool.onnx.find import PoolSite
+from depool.onnx.graph import Scope
+from depool.onnx.records import Record
+from depool.program import Array
+from depool.verify.compare import difference, worse
+from depool.verify.inputs import TYPES, pool_inputs
+from depool.verify.oracle import CannotRunError, Runner
+from depool.verify.regions import RegionError, region
+from depool.verify.verdict import PoolCheck
+
+
+@dataclass(frozen=True, eq=False)
+class Broken:
+    """An input on which a promise is broken."""
+
+    where: str
+    x: Array
+    expected: Array
+    got: Array
+    index: tuple[int, ...]
+
+
+def check_pool(
+    record: Record, site: PoolSite | None, original: Scope, converted: Scope, rng: np.random.Generator
+) -> tuple[PoolCheck, Broken | None]:
+    """Check one pool.
+
+    Args:
+        record: what the conversion says of it.
+        site: the same pool as found in the original now, or None where it is not there.
+        original: the scope that the pool stands in.
+        converted: the scope that its convolutions stand in.
+        rng: draws the inputs.
+    """
+    dtype = np.dtype(TYPES.get(record.dtype, record.dtype))
+    check = PoolCheck(record.where, None, promise(record))
+    untrue = _untrue(record, site)
+    if untrue:
+        return replace(check, equal=False, note=untrue), None
+    try:
+        oracle = _oracle(record, original)
+        sides = _replacements(record, converted)
+    except RegionError as error:
+        return replace(check, equal=False, note=str(error)), None
+    except CannotRunError as error:
+        return replace(check, note=str(error)), None
+    check = replace(check, oracle=f"{oracle.name} against {sides[0].name}")
+    for kind, x in pool_inputs(record, rng):
+        try:
+            expected, size = oracle(x), oracle(np.abs(x))
+        except CannotRunError as error:
+            check = replace(check, note=f"the original pool does not run: {error}")
+            continue
+        bound = record.rounding_bound(size.astype(np.float64), dtype)
+        for side in sides:
+            try:
+                got = side(x)
+            except CannotRunError as error:
+                broken = Broken(record.where, x, expected, np.zeros(0), ())
+                return replace(check, equal=False, kind=kind, note=str(error)), broken
+            if got.shape != expected.shape:
+                note = f"its shape is {list(got.shape)}, not {list(expected.shape)}"
+                return replace(check, equal=False, kind=kind, note=note), Broken(record.where, x, expected, got, ())
+            check, index = _compared(check, kind, expected, got, bound)
+            if index is not None:
+                return check, Broken(record.where, x, expected, got, index)
+    if check.windows:
+        check = replace(check, equal=True, note="")
+    return check, None
+
+
+def promise(record: Record) -> str:
+    """The floating-point promise in words."""
+    dtype = np.dtype(TYPES.get(record.dtype, record.dtype))
+    after = " after the ReLU" if record.facts.relu_follows else ""
+    return statement(record.rounding, dtype) + after
+
+
+def _compared(
+    check: PoolCheck, kind: str, expected: Array, got: Array, bound: Array
+) -> tuple[PoolCheck, tuple[int, ...] | None]:
+    """The check with this comparison in it, and where it fails, if it does."""
+    found = difference(expected, got)
+    apart = np.abs(expected.astype(np.float64) - got.astype(np.float64))
+    wrong = ~(apart <= bound)  # a NaN is wrong too
+    check = replace(check, windows=check.windows + expected.size)
+    if wrong.any():
+        excess = np.where(wrong, np.nan_to_num(apart - bound, nan=np.inf, posinf=np.inf), -1)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), apart.shape))
+        return replace(
+            check,
+            equal=False,
+            kind=kind,
+            difference=replace(found, index=index, expected=float(expected[index]), got=float(got[index])),
+            bound=float(bound[index]),
+            note=f"differs by {apart[index]:.6g} where {bound[index]:.3g} is promised, on {kind}",
+        ), index
+    if worse(check.difference, found):
+        at = float(bound[found.index]) if found.index else 0.0
+        check = replace(check, difference=found, kind=kind, bound=at)
+    return check, None
+
+
+def _untrue(record: Record, site: PoolSite | None) -> str:
+    """Why the record does not describe the original's pool, or nothing."""
+    if site is None:
+        return "the original has no such pool"
+    if (site.source, site.spec, site.sizes, site.channels, site.dtype) != (
+        record.source, record.spec, record.sizes, record.channels, record.dtype,
+    ):  # fmt: skip
+        return "its recorded geometry is not the original's"
+    facts = record.facts
+    if facts.relu_follows and not site.facts.relu_follows:
+        return "the conversion assumed that only ReLUs read it, and the original does not say so"
+    if not facts.declared and (facts.lower > site.facts.lower or facts.upper < site.facts.upper):
+        return f"the conversion assumed an input in [{facts.lower:g}, {facts.upper:g}], which nothing licenses"
+    scheme: Any = "auto" if record.average else record.scheme
+    form: Any = "auto" if record.average else record.form
+    layout: Any = record.layout
+    choice = Choice(scheme, form, layout, exact=record.exact)
+    try:
+        again = choose(record.spec, record.sizes, facts, choice, TYPES.get(record.dtype, record.dtype))
+    except DepoolError as error:
+        return f"this version of depool would refuse it ({error})"
+    if again.program.rounding != record.rounding or again.border.rule != record.border:
+        return "its recorded promise is not what this version of depool derives; convert the original again"
+    return ""
+
+
+def _oracle(record: Record, scope: Scope) -> _Side:
+    """The original pool; in float32 where the type is bfloat16, since a maximum does not depend on it."""
+    dtype = "float32" if record.dtype == "bfloat16" else record.dtype
+    return _Side(_cut(record, scope, dtype), record, dtype, optimised=False)
+
+
+def _replacements(record: Record, scope: Scope) -> list[_Side]:
+    """The convolutions, with the runtime's optimisations off and, as users run them, on."""
+    model = _cut(record, scope, record.dtype)
+    foreign = {node.op_type for node in model.graph.node} - ALLOWED
+    if foreign:
+        raise RegionError(f"its replacement contains {', '.join(sorted(foreign))}")
+    return [_Side(model, record, record.dtype, optimised=optimised) for optimised in (False, True)]
+
+
+def _cut(record: Record, scope: Scope, dtype: str) -> onnx.ModelProto:
+    return region(
+        scope, record.source, record.output, record.channels, record.sizes, dtype, relu=record.facts.relu_follows
+    )
+
+
+class _Side:
+    """A cut-out model, from array to array."""
+
+    def __init__(self, model: onnx.ModelProto, record: Record, dtype: str, *, optimised: bool) -> None:
+        self._run = Runner(model, optimised=optimised)
+        self._source = record.source
+        self._dtype = np.dtype(TYPES.get(dtype, dtype))
+        self._result = np.dtype(TYPES.get(record.dtype, record.dtype))
+        self.name = self._run.name
+
+    def __call__(self, x: Array) -> Array:
+        return self._run({self._source: x.astype(self._dtype)})[0].astype(self._result)
+
+
+def sites_by_output(found: Iterator[Any]) -> dict[tuple[str, str], PoolSite]:
+    """Pools of a model by scope path and output name."""
+    return {(item.scope.path, item.output): item for item in found if isinstance(item, PoolSite)}

@@ -1,0 +1,105 @@
+"""The outcome of a verification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from depool.errors import Exit
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two arrays are apart.
+
+    Attributes:
+        max_abs: the largest absolute difference.
+        max_ulp: the largest difference in units in the last place of the expected value.
+        tolerance: the smallest t for which |a - b| <= t + t |b| everywhere.
+        index: where the absolute difference is largest.
+        expected, got: the two values there.
+    """
+
+    max_abs: float
+    max_ulp: float
+    tolerance: float
+    index: tuple[int, ...]
+    expected: float
+    got: float
+
+
+@dataclass(frozen=True)
+class PoolCheck:
+    """One pool against its promise.
+
+    Attributes:
+        where: the pool.
+        equal: whether every input kept the promise; None where nothing could be run.
+        promise: in words.
+        difference: the worst that was measured, and on which kind of input.
+        kind: that kind.
+        bound: the promised bound at that place.
+        windows: how many output elements were compared.
+        oracle: what computed the pool, and what ran its replacement.
+        note: why it is not equal or could not be run.
+    """
+
+    where: str
+    equal: bool | None
+    promise: str
+    difference: Difference | None = None
+    kind: str = ""
+    bound: float = 0.0
+    windows: int = 0
+    oracle: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """One output of the whole model.
+
+    Attributes:
+        name: the output.
+        difference: the worst that was measured.
+        kind: on which kind of input.
+        noticed: whether average pools in place of the max pools would have made a larger difference;
+            None where there was nothing to swap.
+        swapped: the largest difference that they made.
+        within: whether the stated tolerance holds; None where none was stated.
+    """
+
+    name: str
+    difference: Difference
+    kind: str
+    noticed: bool | None = None
+    swapped: float = 0.0
+    within: bool | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether two models are equal, and how that is known.
+
+    Attributes:
+        equal: True, False, or None where it could not be decided.
+        summary: in one sentence.
+        pools: each converted pool against its promise.
+        outputs: the models end to end, as measured.
+        notes: what the user should know besides.
+        counterexample: a saved input that shows the difference.
+    """
+
+    equal: bool | None
+    summary: str
+    pools: tuple[PoolCheck, ...] = ()
+    outputs: tuple[OutputCheck, ...] = ()
+    notes: tuple[str, ...] = ()
+    counterexample: Path | None = None
+
+    @property
+    def exit_code(self) -> Exit:
+        """0 equal, 1 not equal, 4 undecided."""
+        if self.equal is None:
+            return Exit.INCONCLUSIVE
+        return Exit.DONE if self.equal else Exit.NOT_EQUAL
