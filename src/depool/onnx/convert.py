@@ -19,8 +19,8 @@ from depool.onnx.find import Left, PoolSite, Selection, find
 from depool.onnx.records import Record, read_records, record_of, write_records
 from depool.onnx.shapes import fix_input_shapes, forget_shapes
 from depool.onnx.splice import Names, emit
-from depool.verify.verdict import Verdict
-from depool.verify.verify import Check, verify_sources
+from depool.verification.verdict import Verdict
+from depool.verification.verify import Check, verify_sources
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are."""

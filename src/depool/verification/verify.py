@@ -15,9 +15,9 @@ from depool.onnx.ensures import changed_elsewhere, changed_interface, foreign_op
 from depool.onnx.find import Selection, find
 from depool.onnx.graph import scopes
 from depool.onnx.records import Record, read_records
-from depool.verify.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
-from depool.verify.pools import Broken, check_pool, sites_by_output
-from depool.verify.verdict import OutputCheck, PoolCheck, Verdict
+from depool.verification.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
+from depool.verification.pools import Broken, check_pool, sites_by_output
+from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
 
 Progress = Callable[[str, int, int], None]
 

@@ -17,10 +17,10 @@ from depool.onnx import files
 from depool.onnx.graph import attributes
 from depool.onnx.records import Record
 from depool.program import Array
-from depool.verify.compare import difference, worse
-from depool.verify.inputs import dims_of, model_kinds
-from depool.verify.oracle import CannotRunError, Runner
-from depool.verify.verdict import OutputCheck
+from depool.verification.compare import difference, worse
+from depool.verification.inputs import dims_of, model_kinds
+from depool.verification.oracle import CannotRunError, Runner
+from depool.verification.verdict import OutputCheck
 
 Feeds = dict[str, Array]
 SPATIAL = ((64, 48), (97, 61), (224, 160))
@@ -172,7 +172,7 @@ def _shapes(feeds: Feeds) -> str:
 
 def _watching(model: onnx.ModelProto, watched: list[str], records: tuple[Record, ...]) -> onnx.ModelProto:
     """The model with its pools' inputs as outputs too."""
-    from depool.verify.regions import ELEMENTS
+    from depool.verification.regions import ELEMENTS
 
     types = {record.source: ELEMENTS[record.dtype] for record in records}
     copy = onnx.ModelProto()

@@ -17,11 +17,11 @@ from depool.onnx.find import PoolSite
 from depool.onnx.graph import Scope
 from depool.onnx.records import Record
 from depool.program import Array
-from depool.verify.compare import difference, worse
-from depool.verify.inputs import TYPES, pool_inputs
-from depool.verify.oracle import CannotRunError, Runner
-from depool.verify.regions import RegionError, region
-from depool.verify.verdict import PoolCheck
+from depool.verification.compare import difference, worse
+from depool.verification.inputs import TYPES, pool_inputs
+from depool.verification.oracle import CannotRunError, Runner
+from depool.verification.regions import RegionError, region
+from depool.verification.verdict import PoolCheck
 
 
 @dataclass(frozen=True, eq=False)

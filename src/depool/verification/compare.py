@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from depool.program import Array
-from depool.verify.verdict import Difference
+from depool.verification.verdict import Difference
 
 
 def difference(expected: Array, got: Array) -> Difference:

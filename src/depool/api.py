@@ -1,0 +1,210 @@
+"""The functions behind `depool.convert`, `depool.verify` and `depool.inspect`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, isnan
+from pathlib import Path
+
+from depool.choose import Channels, Choice, FormName, Scheme
+from depool.errors import UsageError
+from depool.onnx import files
+from depool.onnx.convert import Options, Result, convert_file, prepared
+from depool.onnx.find import Selection
+from depool.onnx.inspect import Survey, survey
+from depool.target import Target
+from depool.verification.verdict import Verdict
+from depool.verification.verify import Check, verify_sources
+
+StrPath = str | os.PathLike[str]
+Ranges = Mapping[str, tuple[float, float]]
+Shapes = Mapping[str, Sequence[int]]
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """The progress of someone who does not look."""
+    del what, done, total
+
+
+def convert(
+    path: StrPath,
+    output: StrPath | None = None,
+    *,
+    scheme: Scheme = "auto",
+    form: FormName = "auto",
+    channels: Channels = "auto",
+    target: str | Target = "generic",
+    exact: bool = False,
+    pairing: str = "ab|cd",
+    pools: str = "max",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    input_range: Ranges | tuple[float, float] | None = None,
+    assume_nonnegative: bool = False,
+    shapes: Shapes | None = None,
+    opset: int | None = None,
+    allow_partial: bool = False,
+    verify: bool = True,
+    data: StrPath | None = None,
+    force: bool = False,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = quiet,
+) -> Result:
+    """Rewrite the pools of an ONNX file as Conv, Relu, Add and Concat.
+
+    Args:
+        path: the model; ``-`` is standard input.
+        output: the new file; by default `model.depool.onnx` beside it; ``-`` is standard output.
+        scheme: which maxima: ``tree``, ``separable`` or ``auto``.
+        form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
+        channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
+        target: what the consumer accepts: ``generic``, ``portable`` or a `Target`.
+        exact: bit-exact for all |x| <= MAX / 2.
+        pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
+        pools: ``max``, or ``all`` to convert average pools too.
+        only: patterns of the names of pools to convert.
+        skip: patterns of the names of pools to leave.
+        input_range: (low, high) of all the model's inputs, or by tensor name.
+        assume_nonnegative: the inputs of the selected pools are known to be >= 0.
+        shapes: dimensions to fix, by input name.
+        opset: raise the model's opset first.
+        allow_partial: leave refused pools as they are instead of failing.
+        verify: check the result before it is written.
+        data: an .npz of inputs to verify with as well.
+        force: overwrite an existing file.
+        seed: of the verification's inputs.
+        progress: called with what is being done, how many are done and how many there are.
+
+    Returns:
+        What was done; `Result.verdict` says how equal the result is, `Result.path` where it is.
+
+    Raises:
+        NotConverted: a selected pool was refused; nothing was written.
+        NotEqual: the result broke its promise; nothing was written but a counterexample.
+        FileError: a file cannot be read or written.
+        UsageError: an argument makes no sense.
+    """
+    options = Options(
+        Choice(scheme, form, channels, target, exact, pairing),
+        selection(pools, only, skip, input_range, assume_nonnegative),
+        _shapes(shapes),
+        opset,
+        allow_partial,
+        verify,
+        force,
+        seed,
+        None if data is None else Path(data),
+    )
+    return convert_file(str(path), None if output is None else str(output), options, progress)
+
+
+def verify(
+    original: StrPath,
+    converted: StrPath,
+    *,
+    data: StrPath | None = None,
+    shapes: Shapes | None = None,
+    input_range: Ranges | tuple[float, float] | None = None,
+    tolerance: float = 1e-5,
+    end_to_end: bool = True,
+    seed: int = 0,
+    counterexample: StrPath | None = None,
+    progress: Callable[[str, int, int], None] = quiet,
+) -> Verdict:
+    """Check that two ONNX files compute the same.
+
+    A file that depool converted carries its promises: each pool is checked against its own, all else must be
+    as it was, and the outputs are measured end to end. Any other pair is compared end to end.
+
+    Args:
+        original: the model before.
+        converted: the model after.
+        data: an .npz of inputs, named like the model's, to run besides the drawn ones.
+        shapes: dimensions of the inputs, where dynamic.
+        input_range: drawn inputs stay in (low, high), of all inputs or by name.
+        tolerance: the t of |a - b| <= t + t |b| for models without promises.
+        end_to_end: whether to run the whole models.
+        seed: of the drawn inputs.
+        counterexample: where to save an input that shows a difference; by default beside `converted`.
+        progress: called with what is being done, how many are done and how many there are.
+
+    Raises:
+        FileError: a file cannot be read.
+        UsageError: an argument makes no sense.
+    """
+    before, after = files.read(original), files.read(converted)
+    default = Path("model" if str(converted) == files.STANDARD_IO else converted).with_suffix(".counterexample.npz")
+    check = Check(
+        seed,
+        None if data is None else Path(data),
+        _shapes(shapes),
+        _ranges(input_range),
+        tolerance,
+        end_to_end,
+        default if counterexample is None else Path(counterexample),
+    )
+    return verify_sources(before, after, check, progress)
+
+
+def inspect(
+    path: StrPath,
+    *,
+    scheme: Scheme = "auto",
+    form: FormName = "auto",
+    channels: Channels = "auto",
+    target: str | Target = "generic",
+    exact: bool = False,
+    pools: str = "max",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    input_range: Ranges | tuple[float, float] | None = None,
+    assume_nonnegative: bool = False,
+    shapes: Shapes | None = None,
+    opset: int | None = None,
+) -> Survey:
+    """What `convert` with the same arguments would do, and cost, without doing it.
+
+    Raises:
+        FileError: the file cannot be read.
+        UsageError: an argument makes no sense.
+    """
+    source = files.read(path)
+    source = files.Source(prepared(source.model, _shapes(shapes), opset), source.folder, source.name)
+    choice = Choice(scheme, form, channels, target, exact)
+    return survey(source, selection(pools, only, skip, input_range, assume_nonnegative), choice)
+
+
+def selection(
+    pools: str,
+    only: Sequence[str],
+    skip: Sequence[str],
+    input_range: Ranges | tuple[float, float] | None,
+    assume_nonnegative: bool,
+) -> Selection:
+    """Which pools, and what is known of their inputs.
+
+    Raises:
+        UsageError: for an unknown kind of pools or an empty range.
+    """
+    if pools not in {"max", "all"}:
+        raise UsageError(f"pools must be max or all, not {pools!r}")
+    return Selection(pools, tuple(only), tuple(skip), _ranges(input_range), assume_nonnegative)
+
+
+def _ranges(given: Ranges | tuple[float, float] | None) -> tuple[tuple[str, tuple[float, float]], ...]:
+    if given is None:
+        return ()
+    named = {"": given} if isinstance(given, tuple) else dict(given)
+    for name, (low, high) in named.items():
+        if isnan(low) or isnan(high) or low > high or low == inf or high == -inf:
+            raise UsageError(f"the range {name or 'of the inputs'} [{low}, {high}] is empty; give LOW,HIGH")
+    return tuple(named.items())
+
+
+def _shapes(given: Shapes | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    shapes = tuple((name, tuple(dims)) for name, dims in (given or {}).items())
+    for name, dims in shapes:
+        if not dims or min(dims) < 1:
+            raise UsageError(f"the shape of {name!r} must be positive numbers, not {list(dims)}")
+    return shapes

@@ -1,0 +1,164 @@
+"""What a conversion would do and cost, counted before it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from depool.choose import Choice, Conversion, choose
+from depool.cost import activation_elements, nominal
+from depool.errors import Refusal, Refused
+from depool.numerics import statement
+from depool.onnx import files
+from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.graph import standard_opset
+from depool.program import Conv, Program
+
+LARGE_BYTES = 64 * 2**20
+"""Dense weights above this are warned about."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Counted for one sample at `sizes`.
+
+    Attributes:
+        sizes: the spatial sizes that were counted with; the real ones, or nominal ones where dynamic.
+        nominal: whether they are.
+        comparisons: of the native pool.
+        macs: multiply-accumulates of the convolutions, zeros of dense kernels included.
+        parameters: weights and biases added.
+        weight_bytes: what they add to the file.
+        activation_bytes: the largest total of tensors alive at once.
+        relu_layers: on the longest path.
+        relus_per_output: neurons behind a ReLU for each output element.
+    """
+
+    sizes: tuple[int, ...]
+    nominal: bool
+    comparisons: int
+    macs: int
+    parameters: int
+    weight_bytes: int
+    activation_bytes: int
+    relu_layers: int
+    relus_per_output: float
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A pool, and what convert would make of it.
+
+    Attributes:
+        site: the pool in its place.
+        preceded_by: the operator that makes its input.
+        conversion: how it would be converted, or None where it is refused.
+        refusal: why it is refused, or None.
+        promise: the floating-point statement.
+        cost: of the conversion.
+        warning: what the user should know before converting, or "".
+    """
+
+    site: PoolSite
+    preceded_by: str
+    conversion: Conversion | None
+    refusal: Refusal | None
+    promise: str = ""
+    cost: Cost | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """A model's pools.
+
+    Attributes:
+        name: the model's file.
+        opset, ir_version: of the model.
+        file_bytes: of the model without external data.
+        pools: the selected ones.
+        left: refused, or not selected with a reason.
+        refused: how many selected pools convert would refuse.
+    """
+
+    name: str
+    opset: int
+    ir_version: int
+    file_bytes: int
+    pools: tuple[Planned, ...]
+    left: tuple[Refusal, ...]
+    refused: int
+
+
+def survey(source: files.Source, selection: Selection, choice: Choice) -> Survey:
+    """Find the selected pools, and plan each without touching the model."""
+    model = source.model
+    pools: list[Planned] = []
+    left: list[Refusal] = []
+    refused = 0
+    opset = 0
+    for item in find(model, source.folder, selection):
+        if isinstance(item, Left):
+            left.append(item.refusal)
+            refused += item.selected
+            continue
+        opset = max(opset, item.scope.opset)
+        planned = _planned(item, choice)
+        refused += planned.refusal is not None
+        pools.append(planned)
+    return Survey(
+        source.name,
+        opset or standard_opset(model.opset_import),
+        model.ir_version,
+        model.ByteSize(),
+        tuple(pools),
+        tuple(left),
+        refused,
+    )
+
+
+def _planned(site: PoolSite, choice: Choice) -> Planned:
+    made_by = site.scope.producers.get(site.source)
+    before = made_by.op_type if made_by is not None else "input"
+    try:
+        conversion = choose(site.spec, site.sizes, site.facts, choice, site.dtype)
+    except Refused as refused:
+        reason = refused.refusal
+        return Planned(site, before, None, Refusal(reason.code, site.where, reason.reason, reason.fix))
+    cost = _cost(site, conversion)
+    warning = ""
+    if conversion.channels == "dense" and cost.weight_bytes > LARGE_BYTES:
+        grouped = cost.weight_bytes / site.channels
+        warning = (
+            f"dense kernels for {site.channels} channels weigh {cost.weight_bytes / 2**20:.0f} MiB; "
+            f"--channels grouped would need {grouped / 2**20:.1f} MiB"
+        )
+    return Planned(site, before, conversion, None, statement(conversion.program.rounding, site.dtype), cost, warning)
+
+
+def _cost(site: PoolSite, conversion: Conversion) -> Cost:
+    program, channels = conversion.program, site.channels
+    sizes = nominal(site.sizes, conversion.window.extent)
+    outputs = prod(conversion.window.out_sizes(sizes)) * channels
+    item = np.dtype("float16" if site.dtype == "bfloat16" else site.dtype).itemsize
+    wide = channels if conversion.channels == "dense" else 1
+    parameters = _parameters(program, channels, wide)
+    return Cost(
+        sizes=sizes,
+        nominal=None in site.sizes,
+        comparisons=outputs * (prod(site.spec.kernel_shape) - 1),
+        macs=program.macs(sizes) * channels * wide,
+        parameters=parameters,
+        weight_bytes=parameters * item,
+        activation_bytes=activation_elements(program, sizes) * channels * item,
+        relu_layers=program.relu_layers,
+        relus_per_output=float(program.relus_per_output),
+    )
+
+
+def _parameters(program: Program, channels: int, wide: int) -> int:
+    """Weights and biases of all convolutions, each C x C / group times its kernel."""
+    convs = [node for node in program.nodes if isinstance(node, Conv)]
+    return sum(node.kernel.size * channels * wide + len(node.bias or ()) * channels for node in convs)

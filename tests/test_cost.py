@@ -1,0 +1,68 @@
+"""Counts against numbers worked out by hand, for a 2x2 max pool with strides 2 on 4x4 (per channel)."""
+
+from math import inf
+
+import pytest
+
+from depool.choose import synthesize
+from depool.cost import activation_elements, nominal, written
+from depool.geometry import PoolSpec
+
+HALF = PoolSpec((2, 2), (2, 2))
+COUNTS = {
+    # macs: kernel entries * 4 outputs: 4 kernels of 4, 2 of 4;   written: 4 maps, Concat of 4, 2 maps
+    "concat": ("tree", "concat", -inf, 4 * (4 * 4 + 2 * 4), 4 * (4 + 4 + 2), 3, 16 + 4 * 4),
+    # 2 kernels of 2 * 4, 2 kernels of 2;   2 + 2 + 1 + 1 maps;   alive: input, r(a - b), b and d
+    "branched": ("tree", "branched", -inf, 4 * (8 + 8 + 2 + 2), 4 * (2 + 2 + 1 + 1), 3, 16 + 8 + 8),
+    # 4 * 4, 2 * 4, 1 * 2;   4 + 2 + 1 maps;   alive: 4 maps before and behind a ReLU
+    "chain, x >= 0": ("tree", "sequential", 0.0, 4 * (16 + 8 + 2), 4 * (4 + 2 + 1), 6, 16 + 16),
+    # 6 * 4, 3 * 6, 1 * 3;   6 + 3 + 1 maps;   alive: 6 maps before and behind a ReLU
+    "chain": ("tree", "sequential", -inf, 4 * (24 + 18 + 3), 4 * (6 + 3 + 1), 9, 24 + 24),
+    # kernels 1x2 on 4x2 outputs, then 2x1 on 2x2;   alive: input, r(a - b), b on 4x2;   2 ReLUs for each output first
+    "separable": ("separable", "branched", -inf, 8 * (2 + 2) + 4 * (2 + 2), 8 * 2 + 4 * 2, 3, 16 + 8 + 8),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_of_2x2(name):
+    scheme, form, lower_bound, macs, elements, relus, alive = COUNTS[name]
+    program = synthesize(HALF, scheme, form, sizes=(4, 4), lower_bound=lower_bound)
+    assert program.macs((4, 4)) == macs
+    assert written(program, (4, 4)) == elements
+    assert program.relus_per_output == relus
+    assert activation_elements(program, (4, 4)) == alive
+
+
+def test_sizes():
+    program = synthesize(HALF, "separable", "branched")
+    assert program.sizes((4, 4)) == [(4, 4)] + [(4, 2)] * 4 + [(2, 2)] * 4
+    assert program.sizes((5, 7)) == [(5, 7)] + [(5, 3)] * 4 + [(2, 3)] * 4
+    assert program.macs((5, 7)) == 15 * 4 + 6 * 4
+
+
+def test_an_average_is_one_convolution():
+    program = synthesize(PoolSpec((2, 2), (2, 2), kind="average"))
+    assert (program.macs((4, 4)), written(program, (4, 4)), activation_elements(program, (4, 4))) == (16, 4, 20)
+    assert (program.relus_per_output, program.relu_layers) == (0, 0)
+
+
+def test_relus_per_output_counts_what_windows_share():
+    # 4 taps at stride 1 by doubling: one gate per step and axis, where the tree has 15
+    spec = PoolSpec((4, 4))
+    assert synthesize(spec, "separable", "branched").relus_per_output == 4
+    assert synthesize(spec, "tree", "branched").relus_per_output == 15
+    # strides 2 along one axis: the other axis's gate runs at twice the resolution
+    assert synthesize(PoolSpec((2, 2), (1, 2)), "separable", "branched").relus_per_output == 2
+    assert synthesize(PoolSpec((4, 1), (2, 1)), "separable", "branched").relus_per_output == 3
+
+
+def test_a_spatial_concat_is_written_too():
+    program = synthesize(PoolSpec((2,), (1,), ((1, 0),)), "tree", "branched", sizes=(4,))
+    # the first element (1), the input with it repeated (5), then a - b and b (4 each)
+    assert written(program, (4,)) == 1 + 5 + 4 + 4
+    assert program.sizes((4,)) == [(4,), (1,), (5,), (4,), (4,), (4,), (4,)]
+
+
+def test_nominal_sizes():
+    assert nominal((None, 10), (3, 20)) == (56, 10)
+    assert nominal((None,), (20,)) == (80,)
