@@ -31,7 +31,7 @@ def quiet(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """What a conversion did.
 

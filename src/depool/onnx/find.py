@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -71,8 +71,8 @@ class PoolSite:
         pad: a Pad of minus infinity before the pool that becomes part of it.
     """
 
-    node: onnx.NodeProto
-    scope: Scope
+    node: onnx.NodeProto = field(repr=False)
+    scope: Scope = field(repr=False)
     where: str
     source: str
     output: str

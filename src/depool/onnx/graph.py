@@ -15,7 +15,7 @@ from onnx import numpy_helper
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scope:
     """One graph or function body, indexed.
 

@@ -17,7 +17,7 @@ from depool.onnx.find import PoolSite
 from depool.onnx.graph import Scope
 from depool.onnx.records import Record
 from depool.program import Array
-from depool.verification.compare import difference, worse
+from depool.verification.compare import difference
 from depool.verification.inputs import TYPES, pool_inputs
 from depool.verification.oracle import CannotRunError, Runner
 from depool.verification.regions import RegionError, region
@@ -101,18 +101,20 @@ def _compared(
     check = replace(check, windows=check.windows + expected.size)
     if wrong.any():
         excess = np.where(wrong, np.nan_to_num(apart - bound, nan=np.inf, posinf=np.inf), -1)
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), apart.shape))
+        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), apart.shape))
         return replace(
             check,
             equal=False,
             kind=kind,
-            difference=replace(found, index=index, expected=float(expected[index]), got=float(got[index])),
-            bound=float(bound[index]),
-            note=f"differs by {apart[index]:.6g} where {bound[index]:.3g} is promised, on {kind}",
-        ), index
-    if worse(check.difference, found):
-        at = float(bound[found.index]) if found.index else 0.0
-        check = replace(check, difference=found, kind=kind, bound=at)
+            difference=replace(found, index=at, expected=float(expected[at]), got=float(got[at])),
+            bound=float(bound[at]),
+            note=f"differs by {apart[at]:.6g} where {bound[at]:.3g} is promised, on {kind}",
+        ), at
+    share = np.divide(apart, bound, out=np.zeros_like(apart), where=bound > 0)
+    if check.difference is None or share.max(initial=0) > check.share:
+        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(share)), share.shape))
+        found = replace(found, index=at, max_abs=float(apart[at]), expected=float(expected[at]), got=float(got[at]))
+        check = replace(check, difference=found, kind=kind, bound=float(bound[at]), share=float(share[at]))
     return check, None
 
 

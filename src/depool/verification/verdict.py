@@ -36,9 +36,10 @@ class PoolCheck:
         where: the pool.
         equal: whether every input kept the promise; None where nothing could be run.
         promise: in words.
-        difference: the worst that was measured, and on which kind of input.
-        kind: that kind.
+        difference: the worst that was measured, as a share of the bound.
+        kind: on which kind of input.
         bound: the promised bound at that place.
+        share: the difference divided by the bound.
         windows: how many output elements were compared.
         oracle: what computed the pool, and what ran its replacement.
         note: why it is not equal or could not be run.
@@ -50,6 +51,7 @@ class PoolCheck:
     difference: Difference | None = None
     kind: str = ""
     bound: float = 0.0
+    share: float = 0.0
     windows: int = 0
     oracle: str = ""
     note: str = ""

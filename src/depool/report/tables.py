@@ -1,0 +1,174 @@
+"""What the commands print for people: narrow enough for 80 columns, plain without colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from depool.errors import Refusal
+from depool.onnx.convert import Result
+from depool.onnx.inspect import Planned, Survey
+from depool.report import words
+from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
+
+
+def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
+    """What convert would do."""
+    selected = len(survey.pools) + sum(r.code != "NOT_A_MAX_POOL" for r in survey.left)
+    opset = f"opset {survey.opset}, IR {survey.ir_version}, {words.size(survey.file_bytes)}"
+    console.print(f"[bold]{_safe(survey.name)}[/bold]: {_many(selected, 'pool')} to convert; {opset}")
+    for planned in survey.pools:
+        _print_planned(console, planned, verbose=verbose)
+    _print_refusals(console, survey.left)
+    added = sum(planned.cost.weight_bytes for planned in survey.pools if planned.cost)
+    macs = sum(planned.cost.macs for planned in survey.pools if planned.cost)
+    if survey.pools:
+        console.print(f"in all: {words.count(macs)} MACs for one sample, {words.size(added)} added to the file")
+    if survey.refused:
+        console.print(f"[yellow]{_many(survey.refused, 'pool')} would be refused[/yellow]")
+
+
+def print_result(console: Console, result: Result, name: str, *, verbose: bool) -> None:
+    """What was converted, and how equal it is."""
+    target = str(result.path) if result.path is not None else "standard output"
+    pools = _many(len(result.records), "pool")
+    console.print(f"[bold]{_safe(name)}[/bold]: {pools} became Conv, Relu, Add, Concat")
+    checks = {check.where: check for check in result.verdict.pools} if result.verdict else {}
+    for record, conversion in zip(result.records, result.conversions, strict=True):
+        rows = [
+            ("input", _facts(record.facts.lower, record.facts.upper, record.facts.reason)),
+            ("border", f"{record.border}: {record.reason}"),
+            ("plan", words.how(record.scheme, record.form, record.layout, record.gate)),
+            ("", words.relus(conversion)),
+        ]
+        check = checks.get(record.where)
+        if check is not None:
+            rows += _measured(check, verbose=verbose)
+        title = words.geometry(record.op_type, record.spec)
+        _block(console, record.where, f"{title} on {words.tensor(record.channels, record.sizes, record.dtype)}", rows)
+    _print_refusals(console, (*result.refusals, *result.left))
+    if result.verdict is not None:
+        print_verdict(console, result.verdict, pools=False, verbose=verbose)
+    console.print(f"written: [bold]{_safe(target)}[/bold]", highlight=False)
+    if result.verdict is None:
+        console.print("[yellow]not verified (--no-verify)[/yellow]")
+
+
+def print_verdict(console: Console, verdict: Verdict, *, pools: bool = True, verbose: bool) -> None:
+    """Pools against their promise, outputs as measured, notes, and the sentence that counts."""
+    if pools:
+        for check in verdict.pools:
+            _block(console, check.where, "", _measured(check, verbose=verbose))
+    if verdict.outputs:
+        console.print(_outputs(verdict.outputs))
+    for note in verdict.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+    style = {True: "bold green", False: "bold red", None: "bold yellow"}[verdict.equal]
+    console.print(Text(verdict.summary, style=style))
+    if verdict.counterexample is not None:
+        console.print(f"counterexample: {_safe(str(verdict.counterexample))}", highlight=False)
+
+
+def _print_planned(console: Console, planned: Planned, *, verbose: bool) -> None:
+    site, conversion, cost = planned.site, planned.conversion, planned.cost
+    title = words.geometry(site.node.op_type, site.spec)
+    rows = [
+        ("input", f"from {planned.preceded_by}; {_facts(site.facts.lower, site.facts.upper, site.facts.reason)}"),
+    ]
+    if conversion is not None and cost is not None:
+        rows += [
+            ("border", f"{conversion.border.rule}: {conversion.border.reason}"),
+            ("plan", words.how(conversion.scheme, conversion.form, conversion.channels, conversion.gate)),
+            ("", words.relus(conversion)),
+            ("promise", planned.promise),
+            ("cost", f"{words.count(cost.macs)} MACs against {words.count(cost.comparisons)} comparisons"),
+            ("", f"{words.count(cost.parameters)} parameters ({words.size(cost.weight_bytes)})"),
+            ("", f"{words.size(cost.activation_bytes)} of activations alive at once"),
+        ]
+        if cost.nominal:
+            rows.append(("", f"counted at {'x'.join(map(str, cost.sizes))}, since the sizes are dynamic"))
+        if verbose:
+            rows.append(("nodes", repr(conversion.program)))
+        if planned.warning:
+            rows.append(("warning", planned.warning))
+    if planned.refusal is not None:
+        rows += [("refused", f"{planned.refusal.code}: {planned.refusal.reason}"), ("to do", planned.refusal.fix)]
+    _block(console, site.where, f"{title} on {words.tensor(site.channels, site.sizes, site.dtype)}", rows)
+
+
+def _measured(check: PoolCheck, *, verbose: bool) -> list[tuple[str, str]]:
+    rows = [("promise", check.promise)]
+    if check.equal is None:
+        return [*rows, ("checked", f"NO: {check.note}")]
+    if not check.equal:
+        return [*rows, ("checked", f"BROKEN: {check.note}")]
+    found = check.difference
+    if found is None or check.bound == 0:
+        text = f"{check.windows:,} outputs, all identical"
+    else:
+        text = (
+            f"{check.windows:,} outputs, {found.max_abs:.3g} at most, {check.share:.0%} of the bound, on {check.kind}"
+        )
+    rows.append(("checked", text))
+    if verbose:
+        rows.append(("oracle", check.oracle))
+        if found is not None:
+            rows.append(("worst at", f"{list(found.index)}: expected {found.expected!r}, got {found.got!r}"))
+    return rows
+
+
+def _outputs(outputs: tuple[OutputCheck, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, title="end to end, as measured", title_justify="left", title_style="")
+    table.add_column("output", overflow="fold", ratio=1)
+    for name in ("difference", "ulps", "tolerance that passes", "average pools would give"):
+        table.add_column(name, justify="right", max_width=13)
+    for check in outputs:
+        found = check.difference
+        swapped = "" if check.noticed is None else f"{check.swapped:.2g}"
+        table.add_row(
+            Text(check.name), f"{found.max_abs:.3g}", words.count(found.max_ulp), f"{found.tolerance:.2g}", swapped
+        )
+    return table
+
+
+def _print_refusals(console: Console, refusals: tuple[Refusal, ...]) -> None:
+    for refusal in refusals:
+        rows = [("left", f"{refusal.code}: {refusal.reason}"), ("to do", refusal.fix)]
+        _block(console, refusal.where, "", rows)
+
+
+def _block(console: Console, name: str, title: str, rows: list[tuple[str, str]]) -> None:
+    console.print()
+    console.print(Text(name, style="bold"))
+    if title:
+        console.print(Text(f"  {title}"))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(min_width=9, no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for label, text in rows:
+        table.add_row(f"  {label}", Text(text))
+    console.print(table)
+
+
+def _facts(lower: float, upper: float, reason: str) -> str:
+    if lower == float("-inf") and upper == float("inf"):
+        return "nothing is known of its sign"
+    because = f" ({reason})" if reason else ""
+    if upper == float("inf"):
+        return f">= {lower:.6g}{because}"
+    if lower == float("-inf"):
+        return f"<= {upper:.6g}{because}"
+    return f"in [{lower:.6g}, {upper:.6g}]{because}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _safe(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(str(Path(text)) if text else text)
