@@ -12,21 +12,22 @@ import numpy.typing as npt
 from depool.cost import nominal, written
 from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
-from depool.gates import EXACT_Y, PAIR, Gate
+from depool.gates import CLOSING, EXACT_Y, PAIR, exact_k
 from depool.geometry import PoolSpec, Size, Window
 from depool.lowering import adapt
 from depool.lowering.forms import Builder, Form, Term, unit
 from depool.lowering.padding import Border, border, edge_padded, mask_padded, masked_leaves
-from depool.lowering.stages import Tap, lower_stages
+from depool.lowering.stages import Gates, Tap, lower_stages
 from depool.lowering.styles import Branched, Concatenated, Sequential, Style
 from depool.numerics import Rounding, Step
 from depool.plan.model import Plan, leaves
 from depool.plan.separable import separable
+from depool.plan.shallow import shallow
 from depool.plan.tree import PAIRINGS, tree
 from depool.program import Conv, Program, Ref
 from depool.target import Target, preset
 
-Scheme = Literal["auto", "tree", "separable"]
+Scheme = Literal["auto", "tree", "separable", "shallow"]
 FormName = Literal["auto", "branched", "concat", "sequential"]
 Channels = Literal["auto", "grouped", "depthwise", "dense"]
 
@@ -83,7 +84,7 @@ def synthesize(
 
     Args:
         spec: the pool.
-        scheme: ``tree``, ``separable`` or ``auto``.
+        scheme: ``tree``, ``separable``, ``shallow`` (fewest ReLU layers) or ``auto``.
         form: ``branched``, ``concat``, ``sequential`` or ``auto``.
         target: a preset's name or a `Target`.
         sizes: the input's spatial sizes, None each where dynamic; all dynamic if not given.
@@ -118,12 +119,26 @@ def choose(
         return replace(made, channels=channels, program=_adapted(made.program, target, channels, made.form))
     form = _form(choice, target)
     edge = border(window, sizes, facts, form == "sequential", choice.exact)
-    gate = EXACT_Y if choice.exact or edge.rule == "mask" else PAIR
-    found = [(plan, _lower(plan, edge, sizes, facts, form, gate, dtype)) for plan in _plans(choice, edge, form)]
+    gates = _gates(choice, edge, facts, dtype)
+    found = [(plan, _lower(plan, edge, sizes, facts, form, gates, dtype)) for plan in _plans(choice, edge, form)]
     work = nominal(sizes, window.extent)
     plan, program = min(found, key=lambda pair: written(pair[1], work))
     program = _adapted(program, target, channels, form)
-    return Conversion(spec, window, edge, plan.scheme, form, channels, gate.name, program)
+    return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program)
+
+
+def _gates(choice: Choice, edge: Border, facts: InputFacts, dtype: npt.DTypeLike) -> Gates:
+    """Pairs, and closing layers for the shallow scheme; exact ones where asked for or where a mask needs them."""
+    if choice.exact or edge.rule == "mask":
+        if choice.scheme == "shallow":
+            raise Refused(
+                "SHALLOW_NOT_EXACT",
+                "the five-way gate of the shallow scheme rounds, and a bit-exact gate is needed here "
+                "(--exact, or a signed border of dynamic size).",
+                "Use --scheme tree or separable, or leave out --exact.",
+            )
+        return {2: EXACT_Y if facts.signed else exact_k(dtype)}
+    return {2: PAIR, 7: CLOSING}
 
 
 def _form(choice: Choice, target: Target) -> str:
@@ -160,17 +175,19 @@ def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
         return [tree(inner, choice.pairing)]
     if choice.scheme == "separable":
         return [separable(inner)]
+    if choice.scheme == "shallow":
+        return [shallow(inner)]
     if choice.scheme != "auto":
-        raise UsageError(f"unknown scheme {choice.scheme!r}; choose one of auto, tree, separable")
+        raise UsageError(f"unknown scheme {choice.scheme!r}; choose one of auto, tree, separable, shallow")
     return [separable(inner), *([tree(inner)] if small else [])]
 
 
 def _lower(
-    plan: Plan, edge: Border, sizes: tuple[Size, ...], facts: InputFacts, form: str, gate: Gate, dtype: npt.DTypeLike
+    plan: Plan, edge: Border, sizes: tuple[Size, ...], facts: InputFacts, form: str, gates: Gates, dtype: npt.DTypeLike
 ) -> Program:
     build = Builder(len(edge.window.kernel_shape))
     signed = facts.signed and edge.rule != "shift"
-    style = STYLES[form](build, signed)
+    style = STYLES[form](build, signed, gates[2].exact)
     steps: list[Step] = []
     if edge.rule == "shift":
         shifted = Form(((Term(0, 0), 1.0),), -edge.shift)
@@ -185,10 +202,23 @@ def _lower(
     first: Tap = unit(base).at
     if edge.rule == "mask" and isinstance(edge.window.pads, str):
         first = masked_leaves(build, edge.window, list(leaves(plan.stages[0].expr)), dtype).__getitem__
-    _, more = lower_stages(plan, gate, style, first, constant=edge.shift)
-    heaviest = max([2, *(weight for step in steps + more for _, weight in step.sums)])
-    rounding = Rounding(tuple(steps + more), magnitude=abs(edge.shift), exact_below=1 / heaviest)
+    _, more = lower_stages(plan, gates, style, first, constant=edge.shift)
+    rounding = Rounding(
+        tuple(steps + more),
+        magnitude=abs(edge.shift),
+        heaviest=_heaviest(plan, steps + more, gates, signed),
+        halves=plan.scheme == "shallow",
+    )
     return Program(build.rank, tuple(build.nodes), rounding)
+
+
+def _heaviest(plan: Plan, steps: list[Step], gates: Gates, signed: bool) -> float:
+    """No intermediate value exceeds this times M."""
+    if not plan.gates:
+        return 1.0
+    if gates[2].exact:
+        return 1 / gates[2].reach
+    return max([2.0 if signed else 1.0, *(weight for step in steps for _, weight in step.sums)])
 
 
 def _average(spec: PoolSpec, window: Window) -> Conversion:

@@ -26,7 +26,10 @@ app = App(
     help_epilogue="Exit codes: 0 done, 1 not equal, 2 usage, 3 some pools not converted, 4 undecided, 5 file error.",
 )
 
-Scheme = Annotated[Literal["auto", "tree", "separable"], Parameter(help="Which maxima are taken.")]
+Scheme = Annotated[
+    Literal["auto", "tree", "separable", "shallow"],
+    Parameter(help="Which maxima are taken; shallow has fewest ReLU layers."),
+]
 Form = Annotated[
     Literal["auto", "branched", "concat", "sequential"],
     Parameter(help="Add branches, the published network with Concat, or one chain."),

@@ -22,15 +22,17 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Step:
-    """What one level of gates may add to the error, in units of M.
+    """What one level of gates does to the error, in units of M.
 
     Attributes:
-        ulps: proved by the pair lemma, in units of 2 u.
-        sums: (terms, weight): rounded sums of so many terms whose magnitudes add up to weight * M.
+        ulps: added, as proved by the pair lemma, in units of 2 u.
+        sums: added: (terms, weight) of rounded sums of so many terms whose magnitudes come to weight * M.
+        growth: the factor on the errors of the level before; 1 for maxima, which are 1-Lipschitz.
     """
 
     ulps: int = 0
-    sums: tuple[tuple[int, int], ...] = ()
+    sums: tuple[tuple[int, float], ...] = ()
+    growth: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,17 @@ class Rounding:
 
     Attributes:
         steps: one per level.
-        magnitude: a constant that enters the sums beside the data: the shift |L|, or the mask B.
-        exact_below: the largest |x| for which the statement holds, as a fraction of the type's MAX.
+        magnitude: a constant that enters the sums beside the data: the shift |L|.
+        heaviest: no intermediate value exceeds heaviest * M, so nothing overflows for |x| <= MAX / heaviest.
         products: weights that are no powers of two (an average): each may round and underflow once.
+        halves: whether some weights are 1/2, so that integers become multiples of 1/2.
     """
 
     steps: tuple[Step, ...] = ()
     magnitude: float = 0.0
-    exact_below: float = 0.5
+    heaviest: float = 1.0
     products: int = 0
+    halves: bool = False
 
     @property
     def bit_exact(self) -> bool:
@@ -79,7 +83,7 @@ def bound(rounding: Rounding, max_abs: Any, dtype: npt.DTypeLike) -> Any:
     error = np.zeros_like(size)
     for step in rounding.steps:
         reach = size + error
-        error = error + 2 * u * step.ulps * reach
+        error = error * step.growth + 2 * u * step.ulps * reach
         for terms, weight in step.sums:
             error = error + _gamma(terms - 1, u) * weight * reach
     if rounding.products:
@@ -93,11 +97,31 @@ def _gamma(n: int, u: float) -> float:
     return n * u / (1 - n * u) if n * u < 1 else float("inf")
 
 
+def safe(rounding: Rounding, dtype: npt.DTypeLike) -> float:
+    """The largest |x| for which the promise is made: beyond it an intermediate value may overflow."""
+    return largest(dtype) / rounding.heaviest
+
+
+def exact_integers(rounding: Rounding, dtype: npt.DTypeLike) -> float:
+    """Integers up to this magnitude are handled without any rounding; 0 where none are.
+
+    Every intermediate is an integer (or a multiple of 1/2) of at most heaviest * |x|, and those up to 1 / u
+    (1 / 2u) are exact.
+    """
+    if rounding.products or rounding.magnitude:
+        return 0.0
+    return min(1 / unit_roundoff(dtype) / rounding.heaviest / (2 if rounding.halves else 1), safe(rounding, dtype))
+
+
 def statement(rounding: Rounding, dtype: npt.DTypeLike) -> str:
-    """The floating-point promise in words."""
+    """The floating-point promise in words; u is the unit roundoff and M the largest |x| of the window."""
+    u = unit_roundoff(dtype)
+    power = f"u = 2^{round(np.log2(u))}"
     if rounding.bit_exact:
-        return f"bit-exact for |x| <= {rounding.exact_below * largest(dtype):.3g}" if rounding.steps else "bit-exact"
-    factor = bound(Rounding(rounding.steps, 0.0, rounding.exact_below, rounding.products), 1.0, dtype)
-    extra = f" + {rounding.magnitude:.4g}" if rounding.magnitude else ""
-    size = f"(M{extra})" if extra else "M"
-    return f"<= {factor / unit_roundoff(dtype):.3g} u {size}, u = {unit_roundoff(dtype):.3g}, M = max |x| of the window"
+        limit = "" if rounding.heaviest <= 1 else f" for |x| <= {safe(rounding, dtype):.3g}"
+        return f"bit-exact{limit}"
+    factor = bound(Rounding(rounding.steps, 0.0, rounding.heaviest, rounding.products), 1.0, dtype) / u
+    size = f"(M + {rounding.magnitude:.4g})" if rounding.magnitude else "M"
+    integers = exact_integers(rounding, dtype)
+    exact = f"; exact for integers up to {integers:.4g}" if integers >= 1 else ""
+    return f"within {factor:.3g} u {size}, {power}{exact}"

@@ -37,7 +37,7 @@ class Form:
 
     terms: tuple[tuple[Term, float], ...]
     constant: float = 0.0
-    weight: int = 1
+    weight: float = 1.0
 
     @property
     def unit(self) -> bool:
@@ -54,13 +54,13 @@ def unit(tensor: Ref, index: int = 0) -> Form:
     return Form(((Term(tensor, index), 1.0),))
 
 
-def combine(parts: Iterable[tuple[float, Form]], weight: int | None = None) -> Form:
+def combine(parts: Iterable[tuple[float, Form]], weight: float | None = None) -> Form:
     """The sum of coefficient * form."""
     terms: dict[Term, float] = {}
-    constant, total = 0.0, 0
+    constant, total = 0.0, 0.0
     for factor, form in parts:
         constant += factor * form.constant
-        total += int(abs(factor)) * form.weight
+        total += abs(factor) * form.weight
         for term, c in form.terms:
             terms[term] = terms.get(term, 0.0) + factor * c
     kept = tuple((term, c) for term, c in terms.items() if c)

@@ -6,9 +6,11 @@ Result  the nodes of a program whose last tensor is the maximum over the plan's 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from depool.gates import Combination, Gate
+from depool.gates import PAIR, Combination, Gate
+from depool.geometry import Window
 from depool.lowering.forms import Form, combine
 from depool.lowering.styles import Style
 from depool.numerics import Step
@@ -19,12 +21,16 @@ Tap = Callable[[Index], Form]
 """The value at a tap of the first stage's window."""
 
 
-def lower_stages(plan: Plan, gate: Gate, style: Style, first: Tap, constant: float = 0.0) -> tuple[Ref, list[Step]]:
+Gates = Mapping[int, Gate]
+"""The gate for a maximum of so many arguments."""
+
+
+def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: float = 0.0) -> tuple[Ref, list[Step]]:
     """Emit the whole plan.
 
     Args:
         plan: what to compute.
-        gate: how to take one maximum.
+        gates: how to take one maximum.
         style: how values become tensors.
         first: the data at a tap of the first stage.
         constant: added to the result.
@@ -35,52 +41,88 @@ def lower_stages(plan: Plan, gate: Gate, style: Style, first: Tap, constant: flo
     steps: list[Step] = []
     tap = first
     for i, stage in enumerate(plan.stages):
-        value = _stage(stage, gate, style, tap, steps, last=i == len(plan.stages) - 1)
+        value = _stage(stage, gates, style, tap, steps, last=i == len(plan.stages) - 1)
         tap = value.at
     if constant:
         value = combine([(1, value), (1, Form((), constant, 1))], weight=value.weight)
-    if not (style.materialises or gate.exact):
+    if not (style.materialises or gates[2].exact):
         steps.append(style.sums([value], []))
     return style.finish(value, plan.stages[-1].window), steps
 
 
-def _stage(stage: Stage, gate: Gate, style: Style, tap: Tap, steps: list[Step], last: bool) -> Form:
-    values: dict[Expr, Form] = {leaf: tap(leaf.index) for leaf in _all(stage.expr) if isinstance(leaf, Leaf)}
+def _stage(stage: Stage, gates: Gates, style: Style, tap: Tap, steps: list[Step], last: bool) -> Form:
+    nodes = list(_all(stage.expr))
+    values: dict[Expr, Form] = {leaf: tap(leaf.index) for leaf in nodes if isinstance(leaf, Leaf)}
     deepest = depth(stage.expr)
     for level in range(1, deepest + 1):
-        now = [e for e in _all(stage.expr) if isinstance(e, Max) and depth(e) == level]
-        later = {arg for e in _all(stage.expr) if isinstance(e, Max) and depth(e) > level for arg in e.args}
-        waiting = [e for e in values if e in later]
-        scopes = [dict(zip("ab", (values[arg] for arg in e.args), strict=True)) for e in now]
-        for i, layer in enumerate(gate.layers):
-            relu = [_linear(c, scope) for scope in scopes for c in layer.relu.values()]
-            keep = [_linear(c, scope) for scope in scopes for c in layer.keep.values()]
-            keep += [values[e] for e in waiting]
-            final = last and level == deepest and i == len(gate.layers) - 1
-            neurons, kept = style.layer(relu, keep, stage.window, final)
-            if not (style.materialises or gate.exact):
-                steps.append(style.sums(relu, keep))
-            fresh, carried = iter(neurons), iter(kept)
-            scopes = [
-                {name: _bounded(next(fresh), style) for name in layer.relu}
-                | {name: next(carried) for name in layer.keep}
-                for _ in scopes
-            ]
-            values |= {e: next(carried) for e in waiting}
-        weight = 3 if style.signed else 1  # |p| + |b| <= 3 M; of non-negative terms the sum is the maximum itself
-        results = [combine([(c, scope[name]) for name, c in gate.output.items()], weight) for scope in scopes]
-        values |= dict(zip(now, style.settle(results, stage.window), strict=True))
-        if style.materialises and not gate.exact:
-            steps.append(Step(ulps=1))
+        now = [e for e in nodes if isinstance(e, Max) and depth(e) == level]
+        later = {arg for e in nodes if isinstance(e, Max) and depth(e) > level for arg in e.args}
+        waiting = {e: form for e, form in values.items() if e in later}
+        done = _level(now, values, waiting, gates, style, stage.window, steps, last=last and level == deepest)
+        values |= done
     return values[stage.expr]
 
 
-def _bounded(neuron: Form, style: Style) -> Form:
-    """A neuron r(a - b) is at most 2 M, or M where nothing is negative."""
-    return combine([(1, neuron)], weight=2 if style.signed else 1)
+def _level(
+    now: list[Max],
+    values: Mapping[Expr, Form],
+    waiting: dict[Expr, Form],
+    gates: Gates,
+    style: Style,
+    window: Window,
+    steps: list[Step],
+    last: bool,
+) -> dict[Expr, Form]:
+    """The values of one level's gates, all computed side by side, and of what waits for later ones."""
+    rows = [gates[len(e.args)] for e in now]
+    scopes = [
+        dict(zip(gate.args, (values[arg] for arg in e.args), strict=True)) for e, gate in zip(now, rows, strict=True)
+    ]
+    exact = all(gate.exact for gate in rows)
+    lemma = style.materialises and all(gate is PAIR for gate in rows)
+    growth = max(gate.growth for gate in rows)
+    share = max(sum(abs(c) for name, c in gate.output.items() if name in gate.layers[-1].relu) for gate in rows)
+    for i, layers in enumerate(zip(*(gate.layers for gate in rows), strict=True), 1 - len(rows[0].layers)):
+        final = last and i == 0
+        relu = [_linear(c, scope) for layer, scope in zip(layers, scopes, strict=True) for c in layer.relu.values()]
+        keep = [_linear(c, scope) for layer, scope in zip(layers, scopes, strict=True) for c in layer.keep.values()]
+        if final and not relu:  # the last sums are the program's result itself
+            scopes = [
+                {name: _linear(c, scope) for name, c in layer.keep.items()}
+                for layer, scope in zip(layers, scopes, strict=True)
+            ]
+            break
+        keep += waiting.values()
+        neurons, kept = style.layer(relu, keep, window, final)
+        if not (lemma or exact):
+            steps.append(style.sums(relu, [] if style.materialises else keep, share, growth))
+        fresh, carried = iter(neurons), iter(kept)
+        scopes = [
+            {name: replace(next(fresh), weight=_most(c, style.signed)) for name, c in layer.relu.items()}
+            | {name: next(carried) for name in layer.keep}
+            for layer in layers
+        ]
+        waiting = {e: next(carried) for e in waiting}
+    results = [_result(gate, scope, style.signed) for gate, scope in zip(rows, scopes, strict=True)]
+    if lemma:
+        steps.append(Step(ulps=1))
+    elif style.materialises and not exact:
+        steps.append(style.sums(results, []))
+    return waiting | dict(zip(now, style.settle(results, window), strict=True))
 
 
-def _linear(combination: Combination, scope: dict[str, Form]) -> Form:
+def _most(combination: Combination, signed: bool) -> float:
+    """The largest value, in units of M, of a combination of numbers in [-M, M], or in [0, M]."""
+    return sum(abs(c) if signed else max(c, 0.0) for c in combination.values())
+
+
+def _result(gate: Gate, scope: Mapping[str, Form], signed: bool) -> Form:
+    """The gate's output; terms that are all >= 0 and add up to the maximum are at most M together."""
+    plain = not signed and min(gate.output.values()) > 0
+    return combine([(c, scope[name]) for name, c in gate.output.items()], 1.0 if plain else None)
+
+
+def _linear(combination: Combination, scope: Mapping[str, Form]) -> Form:
     return combine([(factor, scope[name]) for name, factor in combination.items()])
 
 

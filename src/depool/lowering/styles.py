@@ -23,14 +23,16 @@ class Style(ABC):
     Args:
         builder: receives the nodes.
         signed: whether values below zero occur.
+        exact: whether no value may be rounded but where a gate rounds it on purpose.
     """
 
     materialises = False
     """Whether each gate's result is a tensor of its own (then the pair lemma bounds its error)."""
 
-    def __init__(self, builder: Builder, signed: bool) -> None:
+    def __init__(self, builder: Builder, signed: bool, exact: bool) -> None:
         self.builder = builder
         self.signed = signed
+        self.exact = exact
 
     @abstractmethod
     def layer(
@@ -47,10 +49,14 @@ class Style(ABC):
         """The tensor that is the program's result."""
         return self.builder.materialise([form], window)
 
-    def sums(self, relu: Sequence[Form], keep: Sequence[Form]) -> Step:
-        """The roundings of one layer, where the pair lemma does not apply."""
+    def sums(self, relu: Sequence[Form], keep: Sequence[Form], share: float = 1.0, growth: float = 1.0) -> Step:
+        """The roundings of one layer, where the pair lemma does not apply.
+
+        `share` is the sum of |weights| with which a gate's neurons enter its output.
+        """
         carried = [_sum(keep)] * (2 if self.signed else 1) if keep else []
-        return Step(sums=tuple(([_sum(relu)] if relu else []) + carried))
+        neurons = [(terms, weight * share) for terms, weight in ([_sum(relu)] if relu else [])]
+        return Step(sums=(*neurons, *carried), growth=growth)
 
 
 class Branched(Style):
@@ -111,23 +117,44 @@ class Sequential(Style):
     def layer(
         self, relu: Sequence[Form], keep: Sequence[Form], window: Window, last: bool
     ) -> tuple[list[Form], list[Form]]:
-        """Maps: the neurons, then each kept value once (>= 0) or as r(x) and r(-x)."""
+        """Maps: the neurons, then what is needed to rebuild each kept value."""
         del last
         rows = list(dict.fromkeys(relu))
-        first: dict[Form, int] = {}
-        for form in dict.fromkeys(keep):
-            first[form] = len(rows)
-            rows += [form, combine([(-1, form)])] if self.signed else [form]
+        recipes = {form: self._recipe(form, rows, keep) for form in dict.fromkeys(keep)}
         tensor = self.builder.relu(self.builder.materialise(rows, window))
         neurons = [unit(tensor, rows.index(form)) for form in relu]
-        return neurons, [self._carried(tensor, first[form]) for form in keep]
+        carried = [
+            combine(
+                [(sign, unit(tensor, rows.index(row))) for row, sign in recipes[form]],
+                weight=max(len(recipes[form]) - 1.0, 1.0),
+            )
+            for form in keep
+        ]
+        return neurons, carried
 
-    def _carried(self, tensor: Ref, index: int) -> Form:
+    def _recipe(self, form: Form, rows: list[Form], keep: Sequence[Form]) -> list[tuple[Form, float]]:
+        """Rows behind the ReLU, and their signs, that add up to a form; missing rows are appended.
+
+        x = r(x) where x >= 0; x = r(x) - r(-x) else; and x = g + r(x - g) - r(g - x), which costs one row
+        where g is kept as well and r(x - g) is a neuron already (but rounds, so not where exactness is at stake).
+        """
         if not self.signed:
-            return unit(tensor, index)
-        return combine([(1, unit(tensor, index)), (-1, unit(tensor, index + 1))], weight=1)
+            return [(_row(form, rows), 1.0)]
+        for g in () if self.exact else keep:
+            if g == form:
+                break  # only values kept before this one, so that recipes end
+            if combine([(1, form), (-1, g)]) in rows:
+                up, down = combine([(1, form), (-1, g)]), combine([(1, g), (-1, form)])
+                return [*self._recipe(g, rows, keep), (_row(up, rows), 1.0), (_row(down, rows), -1.0)]
+        return [(_row(form, rows), 1.0), (_row(combine([(-1, form)]), rows), -1.0)]
 
 
-def _sum(forms: Sequence[Form]) -> tuple[int, int]:
+def _row(form: Form, rows: list[Form]) -> Form:
+    if form not in rows:
+        rows.append(form)
+    return form
+
+
+def _sum(forms: Sequence[Form]) -> tuple[int, float]:
     """The longest sum and the largest weight among forms."""
     return max(len(f.terms) + bool(f.constant) for f in forms), max(f.weight for f in forms)

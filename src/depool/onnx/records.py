@@ -66,7 +66,7 @@ class Record:
     @property
     def exact(self) -> bool:
         """Whether bit-exactness was asked for."""
-        return self.gate == "Y" and self.border != "mask"
+        return self.gate in {"Y", "K"} and self.border != "mask"
 
     def rounding_bound(self, max_abs: Array, dtype: npt.DTypeLike) -> Array:
         """What two honest computations may differ by, window by window.
@@ -131,7 +131,7 @@ def _record(item: dict[str, Any]) -> Record:
     facts["lower"] = -inf if facts["lower"] is None else facts["lower"]
     facts["upper"] = inf if facts["upper"] is None else facts["upper"]
     rounding = dict(item["rounding"])
-    rounding["steps"] = tuple(Step(step["ulps"], _tuples(step["sums"])) for step in rounding["steps"])
+    rounding["steps"] = tuple(Step(step["ulps"], _tuples(step["sums"]), step["growth"]) for step in rounding["steps"])
     return Record(
         **item
         | {

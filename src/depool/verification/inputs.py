@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from depool.geometry import Size
-from depool.numerics import largest, unit_roundoff
+from depool.numerics import safe, unit_roundoff
 from depool.onnx.records import Record
 from depool.program import Array
 
@@ -63,7 +63,7 @@ def _drawn(record: Record, shape: tuple[int, ...], rng: np.random.Generator) -> 
 
 def _safe(record: Record) -> float:
     """The largest |x| for which the promise is made."""
-    return largest(TYPES.get(record.dtype, record.dtype)) * record.rounding.exact_below
+    return safe(record.rounding, TYPES.get(record.dtype, record.dtype))
 
 
 def _eps(record: Record) -> float:
