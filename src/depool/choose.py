@@ -112,6 +112,8 @@ def choose(
     target = preset(choice.target) if isinstance(choice.target, str) else choice.target
     window = spec.resolve(sizes)
     channels = _channels(choice, target)
+    if np.dtype(dtype).kind in "iu":
+        return _integers(spec, window, sizes, choice, target)
     if not target.asymmetric_pads and isinstance(window.pads, str):
         raise _dynamic_same(f"target {target.name} takes explicit symmetric pads only")
     if spec.kind == "average":
@@ -210,6 +212,17 @@ def _lower(
         halves=plan.scheme == "shallow",
     )
     return Program(build.rank, tuple(build.nodes), rounding)
+
+
+def _integers(spec: PoolSpec, window: Window, sizes: tuple[Size, ...], choice: Choice, target: Target) -> Conversion:
+    """A chain of QLinearConv, zero point = lowest value: every number is >= 0 there, and its ReLU is saturation."""
+    scheme: Scheme = "auto" if choice.scheme == "shallow" else choice.scheme  # a half is no integer weight
+    layout: Channels = "grouped" if choice.channels == "depthwise" else choice.channels
+    chain = Choice(scheme, "sequential", layout, target, pairing=choice.pairing)
+    facts = InputFacts(lower=0.0, reason="padding with the zero point pads with the lowest integer")
+    made = choose(spec, sizes, facts, chain, "float32")
+    program = replace(made.program, rounding=Rounding())
+    return replace(made, window=window, gate="saturating", program=program)
 
 
 def _heaviest(plan: Plan, steps: list[Step], gates: Gates, signed: bool) -> float:

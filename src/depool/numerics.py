@@ -19,6 +19,9 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+TYPES: dict[str, Any] = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
+"""NumPy types that NumPy itself does not know by name."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -67,7 +70,9 @@ def unit_roundoff(dtype: npt.DTypeLike) -> float:
 
 
 def largest(dtype: npt.DTypeLike) -> float:
-    """The largest finite number of a floating-point type."""
+    """The largest finite number of a type."""
+    if np.dtype(dtype).kind in "iu":
+        return float(np.iinfo(np.dtype(dtype)).max)
     return _finfo(dtype, "max")
 
 
@@ -78,8 +83,10 @@ def _finfo(dtype: npt.DTypeLike, name: str) -> float:
 
 def bound(rounding: Rounding, max_abs: Any, dtype: npt.DTypeLike) -> Any:
     """The proved bound on |result - true value|, element by element of `max_abs`, in float64."""
-    u = unit_roundoff(dtype)
     size = np.asarray(max_abs, np.float64) + rounding.magnitude
+    if rounding.bit_exact:
+        return np.zeros_like(size) if size.ndim else 0.0
+    u = unit_roundoff(dtype)
     error = np.zeros_like(size)
     for step in rounding.steps:
         reach = size + error
@@ -115,13 +122,13 @@ def exact_integers(rounding: Rounding, dtype: npt.DTypeLike) -> float:
 
 def statement(rounding: Rounding, dtype: npt.DTypeLike) -> str:
     """The floating-point promise in words; u is the unit roundoff and M the largest |x| of the window."""
-    u = unit_roundoff(dtype)
-    power = f"u = 2^{round(np.log2(u))}"
     if rounding.bit_exact:
         limit = "" if rounding.heaviest <= 1 else f" for |x| <= {safe(rounding, dtype):.3g}"
         return f"bit-exact{limit}"
+    u = unit_roundoff(dtype)
+    power = f"u = 2^{round(np.log2(u))}"
     factor = bound(Rounding(rounding.steps, 0.0, rounding.heaviest, rounding.products), 1.0, dtype) / u
     size = f"(M + {rounding.magnitude:.4g})" if rounding.magnitude else "M"
     integers = exact_integers(rounding, dtype)
-    exact = f"; exact for integers up to {integers:.4g}" if integers >= 1 else ""
+    exact = f"; exact for integers up to 2^{int(np.log2(integers))}" if integers >= 1 else ""
     return f"within {factor:.3g} u {size}, {power}{exact}"

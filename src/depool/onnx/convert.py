@@ -11,11 +11,11 @@ from pathlib import Path
 import onnx
 
 import depool
-from depool.choose import Choice, Conversion, choose
+from depool.choose import Choice, Conversion
 from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused
 from depool.onnx import files
 from depool.onnx.ensures import check_written
-from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.onnx.records import Record, read_records, record_of, write_records
 from depool.onnx.shapes import fix_input_shapes, forget_shapes
 from depool.onnx.splice import Names, emit
@@ -143,7 +143,7 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
             (refusals if item.selected else left).append(item.refusal)
             continue
         try:
-            conversion = choose(item.spec, item.sizes, item.facts, options.choice, item.dtype)
+            conversion = plan_site(item, options.choice)
         except Refused as refused:
             refusals.append(replace(refused.refusal, where=item.where))
             continue
@@ -182,21 +182,20 @@ def prepared(
 
 
 def _splice(made: dict[str, tuple[PoolSite, list[onnx.NodeProto]]]) -> None:
-    """Rebuild one scope's node list once, without the absorbed Pads that nobody reads any more."""
+    """Rebuild one scope's node list once, each replacement where its output was made."""
     sites = [site for site, _ in made.values()]
     scope = sites[0].scope
-    pads = {site.pad.node.output[0] for site in sites if site.pad is not None}
-    dead = {
-        name
-        for name in pads
-        if name not in scope.outputs and all(reader.output[0] in made for reader in scope.consumers.get(name, []))
-    }
+    gone = set(made)
+    for site in sites:
+        for name in reversed(site.inner):  # from the pool backwards: dead once nobody else reads it
+            if name not in scope.outputs and all(n.output[0] in gone for n in scope.consumers.get(name, [])):
+                gone.add(name)
     nodes: list[onnx.NodeProto] = []
     for node in scope.nodes:
-        name = node.output[0] if node.output else ""
+        name = next(filter(None, node.output), "")
         if name in made:
             nodes += made[name][1]
-        elif name not in dead or not name:
+        elif not name or name not in gone:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             nodes.append(copy)

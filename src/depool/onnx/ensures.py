@@ -2,7 +2,7 @@
 
 1. the model's interface, opset and metadata are as they were
 2. outside the converted regions every node and weight is as it was
-3. inside them stand only Conv, Relu, Add, Concat (and Constant, where the format needs it)
+3. inside them stand only Conv, Relu, Add, Concat (QLinearConv on integers, and Constant, where the format needs it)
 4. onnx.checker, with full shape checks, finds nothing that it did not find before
 """
 
@@ -22,7 +22,7 @@ from depool.onnx import files
 from depool.onnx.graph import Scope, scopes
 from depool.onnx.records import Record
 
-ALLOWED = frozenset({"Conv", "Relu", "Add", "Concat", "Constant"})
+ALLOWED = frozenset({"Conv", "Relu", "Add", "Concat", "Constant", "QLinearConv"})
 
 
 class BrokenPromiseError(DepoolError):
@@ -76,18 +76,16 @@ def changed_elsewhere(
 ) -> Iterator[str]:
     """Nodes and weights of the original that are not in the converted model, converted pools apart."""
     theirs = {scope.path: scope for scope in scopes(converted, converted_folder)}
-    gone = {(record.scope, record.output) for record in records}
+    gone = {(record.scope, name) for record in records for name in (record.output, *record.inner)}
     for scope in scopes(original, folder):
         other = theirs.get(scope.path)
         if other is None:
             yield f"{scope.path or 'the graph'} is missing"
             continue
-        sources = {record.source for record in records if record.scope == scope.path}
         for node in scope.nodes:
-            pool = any((scope.path, name) in gone for name in node.output)
-            pad = node.op_type == "Pad" and bool(node.input) and node.input[0] in sources
+            replaced = any((scope.path, name) in gone for name in node.output)
             twin = other.producers.get(next(filter(None, node.output), ""))
-            if not (pool or pad) and (twin is None or not _same_node(node, twin)):
+            if not replaced and (twin is None or not _same_node(node, twin)):
                 yield f"node {scope.path}{node.name or node.op_type} changed"
         if isinstance(scope.container, onnx.GraphProto):
             yield from _changed_weights(scope, other)

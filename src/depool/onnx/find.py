@@ -10,12 +10,15 @@ from pathlib import Path
 
 import onnx
 
+from depool.choose import Choice, Conversion, choose
 from depool.errors import Refusal, Refused
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size
+from depool.numerics import TYPES
 from depool.onnx.graph import Scope, scopes
 from depool.onnx.intervals import Interval, intervals
-from depool.onnx.padding import AbsorbedPad, absorb
+from depool.onnx.padding import absorb
+from depool.onnx.quantized import INTEGERS, dequantized, quantized
 from depool.onnx.shapes import Types, ValueType, infer
 from depool.onnx.spec import AVERAGE_POOLS, MAX_POOLS, NOT_OURS, pool_spec
 
@@ -68,7 +71,10 @@ class PoolSite:
         channels: of `source`.
         dtype: NumPy's name of the element type.
         facts: what is known of `source`.
-        pad: a Pad of minus infinity before the pool that becomes part of it.
+        inner: tensors between `source` and `output` that go with the pool: of an absorbed Pad, or of
+            the DequantizeLinear before it and the pool itself.
+        scale: of an integer tensor.
+        exact: whether the pool must be converted bit-exactly whatever the user asked.
     """
 
     node: onnx.NodeProto = field(repr=False)
@@ -81,7 +87,9 @@ class PoolSite:
     channels: int
     dtype: str
     facts: InputFacts
-    pad: AbsorbedPad | None = None
+    inner: tuple[str, ...] = ()
+    scale: float = 1.0
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,16 @@ def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator
                 yield Left(node, refusal, selected)
 
 
+def plan_site(site: PoolSite, choice: Choice) -> Conversion:
+    """How a pool becomes convolutions.
+
+    Raises:
+        Refused: where it cannot.
+    """
+    wanted = replace(choice, exact=True) if site.exact else choice
+    return choose(site.spec, site.sizes, site.facts, wanted, TYPES.get(site.dtype, site.dtype))
+
+
 def _site(
     node: onnx.NodeProto,
     where: str,
@@ -142,13 +160,16 @@ def _site(
             "its second output, the positions of the maxima, is read, and convolutions cannot give it.",
             "Leave this pool out (--skip), or export the model without the unpooling that reads it.",
         )
-    dtype = FLOATS.get(described.elem_type)
+    maximum = node.op_type in MAX_POOLS
+    types_here = FLOATS | (INTEGERS if maximum else {})
+    dtype = types_here.get(described.elem_type)
     if dtype is None:
         raise _dtype(described.elem_type)
-    if scope.opset < 6:
+    oldest = 10 if dtype in INTEGERS.values() else 6
+    if scope.opset < oldest:
         raise Refused(
             "OPSET_TOO_OLD",
-            f"the model uses opset {scope.opset}, and convolutions are written from opset 6 on.",
+            f"the model uses opset {scope.opset}, and {dtype} convolutions are written from opset {oldest} on.",
             "Give --opset 13 to raise the model's opset first.",
         )
     if described.dims is None or len(described.dims) not in {3, 4, 5}:
@@ -164,14 +185,22 @@ def _site(
             "the number of channels of its input is not known.",
             "Give --shape NAME:1,3,224,224 for the model's inputs.",
         )
-    spec = _spec(node, sizes)
-    pad = None
-    if spec.kind == "max" and (pad := absorb(node, scope, types, spec)) is not None:
-        source, spec, sizes = pad.source, pad.spec, pad.sizes
-    return PoolSite(
-        node, scope, where, source, node.output[0], spec, sizes, channels, dtype,
-        _facts(source, node, scope, known, selection), pad,
+    site = PoolSite(
+        node, scope, where, source, node.output[0], _spec(node, sizes), sizes, channels, dtype,
+        _facts(source, node, scope, known, selection) if dtype in FLOATS.values() else InputFacts(),
+        exact=dequantized(node, scope),
     )  # fmt: skip
+    if not maximum:
+        return site
+    if (pad := absorb(node, scope, types, site.spec)) is not None:
+        facts = _facts(pad.source, node, scope, known, selection)
+        return replace(site, source=pad.source, spec=pad.spec, sizes=pad.sizes, inner=(source,), facts=facts)
+    if (around := quantized(node, scope)) is not None:
+        return replace(
+            site, source=around.source, output=around.output, inner=around.inner, dtype=around.dtype,
+            scale=around.scale, facts=InputFacts(), exact=False,
+        )  # fmt: skip
+    return site
 
 
 def _spec(node: onnx.NodeProto, sizes: tuple[Size, ...]) -> PoolSpec:
@@ -239,6 +268,6 @@ def _dtype(elem_type: int) -> Refused:
     name = onnx.TensorProto.DataType.Name(elem_type) if elem_type else "unknown"
     return Refused(
         "DTYPE",
-        f"its input's type is {name}; float32, float64, float16 and bfloat16 can be converted.",
-        "Convert the floating-point model, before quantisation.",
+        f"its input's type is {name}; float32, float64, float16, bfloat16, and for max pools int8 and uint8 are taken.",
+        "Convert the model before its tensors get this type.",
     )

@@ -7,12 +7,12 @@ from math import prod
 
 import numpy as np
 
-from depool.choose import Choice, Conversion, choose
+from depool.choose import Choice, Conversion
 from depool.cost import activation_elements, nominal
 from depool.errors import Refusal, Refused
-from depool.numerics import statement
+from depool.numerics import TYPES, statement
 from depool.onnx import files
-from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.onnx.graph import standard_opset
 from depool.program import Conv, Program
 
@@ -123,7 +123,7 @@ def _planned(site: PoolSite, choice: Choice) -> Planned:
     made_by = site.scope.producers.get(site.source)
     before = made_by.op_type if made_by is not None else "input"
     try:
-        conversion = choose(site.spec, site.sizes, site.facts, choice, site.dtype)
+        conversion = plan_site(site, choice)
     except Refused as refused:
         reason = refused.refusal
         return Planned(site, before, None, Refusal(reason.code, site.where, reason.reason, reason.fix))
@@ -142,7 +142,7 @@ def _cost(site: PoolSite, conversion: Conversion) -> Cost:
     program, channels = conversion.program, site.channels
     sizes = nominal(site.sizes, conversion.window.extent)
     outputs = prod(conversion.window.out_sizes(sizes)) * channels
-    item = np.dtype("float16" if site.dtype == "bfloat16" else site.dtype).itemsize
+    item = np.dtype(TYPES.get(site.dtype, site.dtype)).itemsize
     wide = channels if conversion.channels == "dense" else 1
     parameters = _parameters(program, channels, wide)
     return Cost(

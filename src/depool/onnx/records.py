@@ -34,6 +34,7 @@ class Record:
         scope: that path.
         op_type: of the original node.
         source, output: the tensors between which its convolutions stand.
+        inner: the tensors between them that the original has and the conversion may not.
         spec, sizes, channels, dtype: its geometry and type; sizes are None where dynamic.
         facts: what was assumed of `source`.
         scheme, form, layout, gate, border, reason: how it was converted, and what licenses its border.
@@ -45,6 +46,7 @@ class Record:
     op_type: str
     source: str
     output: str
+    inner: tuple[str, ...]
     spec: PoolSpec
     sizes: tuple[Size, ...]
     channels: int
@@ -84,6 +86,7 @@ def record_of(site: PoolSite, conversion: Conversion) -> Record:
         op_type=site.node.op_type,
         source=site.source,
         output=site.output,
+        inner=site.inner,
         spec=site.spec,
         sizes=site.sizes,
         channels=site.channels,
@@ -137,6 +140,7 @@ def _record(item: dict[str, Any]) -> Record:
         | {
             "spec": PoolSpec(**{name: _tuples(value) for name, value in item["spec"].items()}),
             "sizes": _tuples(item["sizes"]),
+            "inner": _tuples(item["inner"]),
             "facts": InputFacts(**facts),
             "rounding": Rounding(**rounding),
         }

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -17,25 +16,33 @@ from onnx import helper, numpy_helper
 from depool.choose import Conversion
 from depool.geometry import Window
 from depool.lowering.adapt import without_add
+from depool.numerics import TYPES
 from depool.onnx.find import PoolSite
 from depool.onnx.layout import WideConv, widen
+from depool.onnx.quantized import INTEGERS, parameters, qlinear_conv
 from depool.program import Array, Concat, Conv, Node, sources
-
-DTYPES: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16}
 
 
 class Names:
     """Names that the model does not use yet."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._taken = set(_names(model))
+        self._taken: set[str] = set()
+        for name in _names(model):
+            self._take(name)
+
+    def _take(self, name: str) -> None:
+        """A name, and what it is a path below."""
+        while name and name not in self._taken:
+            self._taken.add(name)
+            name = name.rpartition("/")[0]
 
     def fresh(self, wanted: str) -> str:
-        """`wanted`, or `wanted` with the first number that makes it new."""
+        """`wanted`, or `wanted` with the first number that makes it new, together with all paths below it."""
         name, i = wanted, 2
         while name in self._taken:
             name, i = f"{wanted}_{i}", i + 1
-        self._taken.add(name)
+        self._take(name)
         return name
 
 
@@ -61,30 +68,57 @@ def emit(
 
     Every node is named after the pool; from IR 10 each carries where it comes from in its metadata.
     """
-    program = conversion.program if site.scope.opset > 6 else without_add(conversion.program)
     prefix = names.fresh(f"{site.node.name or site.output}/depool")
-    constants = site.scope.is_function or ir_version < 4
+    make = _integer_nodes if site.dtype in INTEGERS.values() else _float_nodes
+    nodes, weights = make(site, conversion, prefix)
+    if site.scope.is_function or ir_version < 4:
+        held = [helper.make_node("Constant", [], [w.name], name=f"{w.name}_node", value=w) for w in weights]
+        nodes, weights = [*held, *nodes], []
+    if ir_version >= 10:
+        for made in nodes:
+            _provenance(made, site, conversion)
+    return nodes, weights
+
+
+def _float_nodes(
+    site: PoolSite, conversion: Conversion, prefix: str
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    program = conversion.program if site.scope.opset > 6 else without_add(conversion.program)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
     values = [site.source]
     wide = widen(program, site.channels, dense=conversion.channels == "dense")
     for i, (node, conv) in enumerate(zip(program.nodes, wide, strict=True)):
-        last = i == len(program.nodes) - 1
         inputs = [values[ref] for ref in sources(node)]
         name = f"{prefix}/{i}_{type(node).__name__}"
         if conv is not None:
             tensors = _tensors(conv, name, site.dtype)
             inputs += [tensor.name for tensor in tensors]
-            if constants:
-                nodes += [helper.make_node("Constant", [], [t.name], name=f"{t.name}_node", value=t) for t in tensors]
-            else:
-                weights += tensors
-        values.append(site.output if last else name)
+            weights += tensors
+        values.append(name if i < len(program.nodes) - 1 else site.output)
         attributes = _attributes(node, conv)
         nodes.append(helper.make_node(type(node).__name__, inputs, [values[-1]], name=name, **attributes))
-    if ir_version >= 10:
-        for made in nodes:
-            _provenance(made, site, conversion)
+    return nodes, weights
+
+
+def _integer_nodes(
+    site: PoolSite, conversion: Conversion, prefix: str
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Conv and Relu of a chain, both in one QLinearConv each."""
+    program = conversion.program
+    nodes: list[onnx.NodeProto] = []
+    weights = parameters(prefix, site.dtype, site.scale)
+    shared = list(weights)
+    wide = [conv for conv in widen(program, site.channels, dense=conversion.channels == "dense") if conv is not None]
+    convs = [node for node in program.nodes if isinstance(node, Conv)]
+    value = site.source
+    for i, (node, conv) in enumerate(zip(convs, wide, strict=True)):
+        name = f"{prefix}/{i}_QLinearConv"
+        output = name if i < len(convs) - 1 else site.output
+        made, weight = qlinear_conv(conv, value, output, name, shared, _attributes(node, conv))
+        nodes.append(made)
+        weights.append(weight)
+        value = output
     return nodes, weights
 
 
@@ -126,4 +160,4 @@ def _tensors(conv: WideConv, name: str, dtype: str) -> list[onnx.TensorProto]:
 
 
 def _tensor(array: Array, name: str, dtype: str) -> onnx.TensorProto:
-    return numpy_helper.from_array(array.astype(np.dtype(DTYPES.get(dtype, dtype))), name)
+    return numpy_helper.from_array(array.astype(np.dtype(TYPES.get(dtype, dtype))), name)

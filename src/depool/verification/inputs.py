@@ -11,17 +11,15 @@ from itertools import product
 from math import isfinite, prod
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from depool.geometry import Size
-from depool.numerics import safe, unit_roundoff
+from depool.numerics import TYPES, safe, unit_roundoff
 from depool.onnx.records import Record
 from depool.program import Array
 
 BUDGET = 4_000_000
 """Elements of one input; larger pools get fewer samples."""
-TYPES: dict[str, Any] = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def pool_inputs(record: Record, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
@@ -30,7 +28,8 @@ def pool_inputs(record: Record, rng: np.random.Generator) -> Iterator[tuple[str,
         shape = (2, record.channels, *sizes)
         if prod(shape) > BUDGET:
             shape = (1, *shape[1:])
-        for kind, values in _drawn(record, shape, rng):
+        drawn = _integers if record.dtype in {"int8", "uint8"} else _drawn
+        for kind, values in drawn(record, shape, rng):
             yield kind, _typed(_inside(values, record, rng), record)
         for values in _spikes(record, sizes, rng):
             yield "one hot spike", _typed(_inside(values, record, rng), record)
@@ -48,12 +47,21 @@ def spatial_sizes(record: Record) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([tuple(c[0] for c in choices), *picked]))
 
 
+def _integers(record: Record, shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    info = np.iinfo(record.dtype)
+    yield "all integers", rng.integers(info.min, info.max + 1, shape).astype(np.float64)
+    yield "lowest and highest", rng.choice([info.min, info.max], shape).astype(np.float64)
+    yield "low integers", info.min + rng.integers(0, 3, shape).astype(np.float64)
+    yield "high integers", info.max - rng.integers(0, 3, shape).astype(np.float64)
+
+
 def _drawn(record: Record, shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
     signs = rng.choice([-1.0, 1.0], shape)
     top = _safe(record)
     digits = np.log10(top)
     yield "signed normal", rng.normal(size=shape)
-    yield "all negative", -np.abs(rng.normal(size=shape)) - 0.01
+    if record.facts.signed:
+        yield "all negative", -np.abs(rng.normal(size=shape)) - 0.01
     yield "mixed magnitudes", signs * 10.0 ** rng.uniform(-min(digits, 30), min(digits, 30) - 0.5, shape)
     yield "integers", rng.integers(-128, 128, shape).astype(np.float64)
     yield "ties", rng.integers(-1, 2, shape).astype(np.float64)
@@ -87,8 +95,11 @@ def _inside(values: Array, record: Record, rng: np.random.Generator) -> Array:
 
 def _typed(values: Array, record: Record) -> Array:
     """Rounded to the type, and still inside the range."""
-    dtype = TYPES.get(record.dtype, np.dtype(record.dtype))
+    dtype = np.dtype(TYPES.get(record.dtype, record.dtype))
     top = _safe(record)
+    if dtype.kind in "iu":
+        whole: Array = np.clip(values, np.iinfo(dtype).min, top).astype(dtype)
+        return whole
     typed: Array = np.clip(np.clip(values, -top, top), record.facts.lower, record.facts.upper).astype(dtype)
     return typed
 

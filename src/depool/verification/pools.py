@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 
-from depool.choose import Choice, choose
+from depool.choose import Choice
 from depool.errors import DepoolError
-from depool.numerics import statement
+from depool.numerics import TYPES, statement
 from depool.onnx.ensures import ALLOWED
-from depool.onnx.find import PoolSite
+from depool.onnx.find import PoolSite, plan_site
 from depool.onnx.graph import Scope
 from depool.onnx.records import Record
 from depool.program import Array
 from depool.verification.compare import difference
-from depool.verification.inputs import TYPES, pool_inputs
+from depool.verification.inputs import pool_inputs
 from depool.verification.oracle import CannotRunError, Runner
 from depool.verification.regions import RegionError, region
 from depool.verification.verdict import PoolCheck
@@ -59,10 +59,11 @@ def check_pool(
         return replace(check, equal=False, note=str(error)), None
     except CannotRunError as error:
         return replace(check, note=str(error)), None
+    integers = dtype.kind in "iu"
     check = replace(check, oracle=f"{oracle.name} against {sides[0].name}")
     for kind, x in pool_inputs(record, rng):
         try:
-            expected, size = oracle(x), oracle(np.abs(x))
+            expected, size = oracle(x), oracle(x if integers else np.abs(x))
         except CannotRunError as error:
             check = replace(check, note=f"the original pool does not run: {error}")
             continue
@@ -122,8 +123,8 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
     """Why the record does not describe the original's pool, or nothing."""
     if site is None:
         return "the original has no such pool"
-    if (site.source, site.spec, site.sizes, site.channels, site.dtype) != (
-        record.source, record.spec, record.sizes, record.channels, record.dtype,
+    if (site.source, site.inner, site.spec, site.sizes, site.channels, site.dtype) != (
+        record.source, record.inner, record.spec, record.sizes, record.channels, record.dtype,
     ):  # fmt: skip
         return "its recorded geometry is not the original's"
     facts = record.facts
@@ -136,7 +137,7 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
     layout: Any = record.layout
     choice = Choice(scheme, form, layout, exact=record.exact)
     try:
-        again = choose(record.spec, record.sizes, facts, choice, TYPES.get(record.dtype, record.dtype))
+        again = plan_site(replace(site, facts=facts), choice)
     except DepoolError as error:
         return f"this version of depool would refuse it ({error})"
     if again.program.rounding != record.rounding or again.border.rule != record.border:

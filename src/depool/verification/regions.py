@@ -17,6 +17,8 @@ ELEMENTS = {
     "float64": onnx.TensorProto.DOUBLE,
     "float16": onnx.TensorProto.FLOAT16,
     "bfloat16": onnx.TensorProto.BFLOAT16,
+    "int8": onnx.TensorProto.INT8,
+    "uint8": onnx.TensorProto.UINT8,
 }
 
 
