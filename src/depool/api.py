@@ -110,6 +110,7 @@ def verify(
     end_to_end: bool = True,
     seed: int = 0,
     counterexample: StrPath | None = None,
+    nonfinite: bool = False,
     progress: Callable[[str, int, int], None] = quiet,
 ) -> Verdict:
     """Check that two ONNX files compute the same.
@@ -127,6 +128,7 @@ def verify(
         end_to_end: whether to run the whole models.
         seed: of the drawn inputs.
         counterexample: where to save an input that shows a difference; by default beside `converted`.
+        nonfinite: show what becomes of infinities, NaN and other special values.
         progress: called with what is being done, how many are done and how many there are.
 
     Raises:
@@ -142,6 +144,7 @@ def verify(
         _ranges(input_range),
         tolerance,
         end_to_end,
+        nonfinite,
         default if counterexample is None else Path(counterexample),
     )
     return verify_sources(before, after, check, progress)

@@ -209,6 +209,7 @@ def verify(
     ] = 1e-5,
     end_to_end: Annotated[bool, Parameter(negative="--no-end-to-end", help="Run the whole models too.")] = True,
     counterexample: Annotated[Path | None, Parameter(help="Where to save an input that shows a difference.")] = None,
+    nonfinite: Annotated[bool, Parameter(negative=(), help="Show what becomes of inf, NaN and their like.")] = False,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -239,6 +240,7 @@ def verify(
                 end_to_end=end_to_end,
                 seed=seed,
                 counterexample=counterexample,
+                nonfinite=nonfinite,
                 progress=progress,
             )
         if json:

@@ -76,6 +76,11 @@ def largest(dtype: npt.DTypeLike) -> float:
     return _finfo(dtype, "max")
 
 
+def smallest(dtype: npt.DTypeLike) -> float:
+    """The smallest positive number of a floating-point type, subnormal where it has such."""
+    return _finfo(dtype, "smallest_subnormal")
+
+
 def _finfo(dtype: npt.DTypeLike, name: str) -> float:
     info: Any = ml_dtypes.finfo
     return float(getattr(info(np.dtype(dtype)), name))
@@ -94,7 +99,7 @@ def bound(rounding: Rounding, max_abs: Any, dtype: npt.DTypeLike) -> Any:
         for terms, weight in step.sums:
             error = error + _gamma(terms - 1, u) * weight * reach
     if rounding.products:
-        tiny = _finfo(dtype, "smallest_subnormal")
+        tiny = smallest(dtype)
         error = error + _gamma(rounding.products + 1, u) * size + rounding.products * tiny
     return error if error.ndim else float(error)
 

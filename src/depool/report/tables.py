@@ -12,7 +12,7 @@ from depool.errors import Refusal
 from depool.onnx.convert import Result
 from depool.onnx.inspect import Planned, Survey
 from depool.report import words
-from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
+from depool.verification.verdict import OutputCheck, PoolCheck, SpecialCheck, Verdict
 
 
 def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
@@ -52,6 +52,8 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
     _print_refusals(console, (*result.refusals, *result.left))
     if result.verdict is not None:
         print_verdict(console, result.verdict, pools=False, verbose=verbose)
+    if result.records:
+        console.print("for finite input: infinities and NaN are not preserved (depool verify --nonfinite shows it)")
     console.print(f"written: [bold]{_safe(target)}[/bold]", highlight=False)
     if result.verdict is None:
         console.print("[yellow]not verified (--no-verify)[/yellow]")
@@ -64,6 +66,8 @@ def print_verdict(console: Console, verdict: Verdict, *, pools: bool = True, ver
             _block(console, check.where, "", _measured(check, verbose=verbose))
     if verdict.outputs:
         console.print(_outputs(verdict.outputs))
+    if verdict.special:
+        console.print(_special(verdict.special))
     for note in verdict.notes:
         console.print(Text(f"note: {note}", style="yellow"))
     style = {True: "bold green", False: "bold red", None: "bold yellow"}[verdict.equal]
@@ -130,6 +134,20 @@ def _outputs(outputs: tuple[OutputCheck, ...]) -> Table:
         swapped = "" if check.noticed is None else f"{check.swapped:.2g}"
         table.add_row(
             Text(check.name), f"{found.max_abs:.3g}", words.count(found.max_ulp), f"{found.tolerance:.2g}", swapped
+        )
+    return table
+
+
+def _special(checks: tuple[SpecialCheck, ...]) -> Table:
+    title = "special values; finite input is a condition of every promise"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="")
+    table.add_column("pool", overflow="fold", ratio=1)
+    for name in ("value", "native", "converted", "differ", "promised"):
+        table.add_column(name)
+    for check in checks:
+        differ = f"{check.differ} of {check.outputs}" if check.differ else "none"
+        table.add_row(
+            Text(check.where), check.value, check.native, check.converted, differ, "yes" if check.promised else "no"
         )
     return table
 

@@ -53,8 +53,8 @@ def check_pool(
     if untrue:
         return replace(check, equal=False, note=untrue), None
     try:
-        oracle = _oracle(record, original)
-        sides = _replacements(record, converted)
+        oracle = original_side(record, original)
+        sides = replacement_sides(record, converted)
     except RegionError as error:
         return replace(check, equal=False, note=str(error)), None
     except CannotRunError as error:
@@ -145,19 +145,19 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
     return ""
 
 
-def _oracle(record: Record, scope: Scope) -> _Side:
+def original_side(record: Record, scope: Scope) -> Side:
     """The original pool; in float32 where the type is bfloat16, since a maximum does not depend on it."""
     dtype = "float32" if record.dtype == "bfloat16" else record.dtype
-    return _Side(_cut(record, scope, dtype), record, dtype, optimised=False)
+    return Side(_cut(record, scope, dtype), record, dtype, optimised=False)
 
 
-def _replacements(record: Record, scope: Scope) -> list[_Side]:
+def replacement_sides(record: Record, scope: Scope) -> list[Side]:
     """The convolutions, with the runtime's optimisations off and, as users run them, on."""
     model = _cut(record, scope, record.dtype)
     foreign = {node.op_type for node in model.graph.node} - ALLOWED
     if foreign:
         raise RegionError(f"its replacement contains {', '.join(sorted(foreign))}")
-    return [_Side(model, record, record.dtype, optimised=optimised) for optimised in (False, True)]
+    return [Side(model, record, record.dtype, optimised=optimised) for optimised in (False, True)]
 
 
 def _cut(record: Record, scope: Scope, dtype: str) -> onnx.ModelProto:
@@ -166,8 +166,15 @@ def _cut(record: Record, scope: Scope, dtype: str) -> onnx.ModelProto:
     )
 
 
-class _Side:
-    """A cut-out model, from array to array."""
+class Side:
+    """A cut-out model, from array to array.
+
+    Args:
+        model: the region.
+        record: the pool's.
+        dtype: NumPy's name of the type that it runs in.
+        optimised: with the runtime's optimisations.
+    """
 
     def __init__(self, model: onnx.ModelProto, record: Record, dtype: str, *, optimised: bool) -> None:
         self._run = Runner(model, optimised=optimised)
@@ -177,6 +184,11 @@ class _Side:
         self.name = self._run.name
 
     def __call__(self, x: Array) -> Array:
+        """Run on one input.
+
+        Raises:
+            CannotRunError: where the runtime fails on it.
+        """
         return self._run({self._source: x.astype(self._dtype)})[0].astype(self._result)
 
 

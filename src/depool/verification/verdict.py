@@ -80,6 +80,31 @@ class OutputCheck:
 
 
 @dataclass(frozen=True)
+class SpecialCheck:
+    """One special value in one pool.
+
+    Attributes:
+        where: the pool.
+        value: what was put into the middle of the first channel of otherwise normal data.
+        promised: whether the promise covers it.
+        native: outputs of the original that are not finite, or that show the value.
+        converted: the same of the conversion.
+        differ: how many outputs are further apart than the bound.
+        channels: in how many channels they are.
+        outputs: how many there are.
+    """
+
+    where: str
+    value: str
+    promised: bool
+    native: str
+    converted: str
+    differ: int
+    channels: int
+    outputs: int
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether two models are equal, and how that is known.
 
@@ -90,6 +115,7 @@ class Verdict:
         outputs: the models end to end, as measured.
         notes: what the user should know besides.
         counterexample: a saved input that shows the difference.
+        special: what becomes of special values, where asked for.
     """
 
     equal: bool | None
@@ -98,6 +124,7 @@ class Verdict:
     outputs: tuple[OutputCheck, ...] = ()
     notes: tuple[str, ...] = ()
     counterexample: Path | None = None
+    special: tuple[SpecialCheck, ...] = ()
 
     @property
     def exit_code(self) -> Exit:

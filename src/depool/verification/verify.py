@@ -17,7 +17,8 @@ from depool.onnx.graph import scopes
 from depool.onnx.records import Record, read_records
 from depool.verification.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
 from depool.verification.pools import Broken, check_pool, sites_by_output
-from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
+from depool.verification.special import check_special
+from depool.verification.verdict import OutputCheck, PoolCheck, SpecialCheck, Verdict
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,6 +34,7 @@ class Check:
         ranges: (low, high) by input name, "" for all; drawn inputs stay inside.
         tolerance: the t of |a - b| <= t + t |b|, for models that carry no promise.
         end_to_end: whether to run the whole models as well.
+        nonfinite: whether to show what becomes of infinities, NaN and other special values.
         counterexample: where to save an input that shows a difference.
     """
 
@@ -42,6 +44,7 @@ class Check:
     ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
     tolerance: float = 1e-5
     end_to_end: bool = True
+    nonfinite: bool = False
     counterexample: Path = Path("counterexample.npz")
 
 
@@ -72,7 +75,8 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
     saved = None
     if equal is False:
         saved = _save(check.counterexample, broken, whole.failed or whole.worst)
-    return Verdict(equal, summary, pools, checks, notes, saved)
+    special = _special(original, converted, records) if check.nonfinite else ()
+    return Verdict(equal, summary, pools, checks, notes, saved, special)
 
 
 def _pools(
@@ -98,6 +102,17 @@ def _pools(
         first = first or broken
     progress("verifying pools", len(records), len(records))
     return tuple(checks), first
+
+
+def _special(original: files.Source, converted: files.Source, records: tuple[Record, ...]) -> tuple[SpecialCheck, ...]:
+    before = {scope.path: scope for scope in scopes(original.model, original.folder)}
+    after = {scope.path: scope for scope in scopes(converted.model, converted.folder)}
+    return tuple(
+        shown
+        for record in records
+        if record.scope in before and record.scope in after
+        for shown in check_special(record, before[record.scope], after[record.scope])
+    )
 
 
 def _whole(
