@@ -16,8 +16,9 @@ from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused
 from depool.onnx import files
 from depool.onnx.ensures import check_written
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
-from depool.onnx.records import Record, read_records, record_of, write_records
-from depool.onnx.shapes import fix_input_shapes, forget_shapes
+from depool.onnx.prepare import prepared
+from depool.onnx.records import Given, Record, read_records, record_of, write_records
+from depool.onnx.shapes import forget_shapes
 from depool.onnx.splice import Names, emit
 from depool.verification.verdict import Verdict
 from depool.verification.verify import Check, verify_sources
@@ -78,6 +79,12 @@ class Options:
     force: bool = False
     seed: int = 0
     data: Path | None = None
+
+    @property
+    def given(self) -> Given:
+        """What the user declared."""
+        chosen = self.selection
+        return Given(chosen.ranges, chosen.nonnegative, self.shapes, self.opset)
 
 
 def convert_file(path: str, output: str | None, options: Options, progress: Progress = quiet) -> Result:
@@ -158,27 +165,9 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
         _splice({output: made for (scope, output), made in done.items() if scope == path})
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
-    write_records(model, (*previous, *records), depool.__version__)
+    write_records(model, (*previous, *records), options.given, depool.__version__)
     progress("converting", len(found), len(found))
     return Result(model, None, tuple(records), tuple(conversions), tuple(refusals), tuple(left))
-
-
-def prepared(
-    model: onnx.ModelProto, shapes: tuple[tuple[str, tuple[int, ...]], ...], opset: int | None
-) -> onnx.ModelProto:
-    """The model with its opset raised and its input shapes fixed, as the user asked; the model itself if not."""
-    if opset is not None:
-        try:
-            model = onnx.version_converter.convert_version(model, opset)
-        except Exception as error:  # onnx raises bare RuntimeErrors here
-            text = " ".join(str(error).split())[:200]
-            raise FileError(f"--opset {opset}: onnx cannot convert this model ({text})") from error
-    if shapes:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        fix_input_shapes(copy, dict(shapes))
-        model = copy
-    return model
 
 
 def _splice(made: dict[str, tuple[PoolSite, list[onnx.NodeProto]]]) -> None:
@@ -229,7 +218,6 @@ def _checked(
     check = Check(
         seed=options.seed,
         data=options.data,
-        ranges=options.selection.ranges,
         counterexample=target.with_suffix(".counterexample.npz"),
     )
     verdict = verify_sources(source, written, check, progress)

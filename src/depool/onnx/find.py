@@ -109,8 +109,11 @@ def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator
     @cache
     def known(scope: Scope) -> dict[str, Interval]:
         outer = known(scope.parent) if scope.parent else {}
-        found: dict[str, Interval] = intervals(scope, _declared(scope, selection), outer)
-        return found
+        return intervals(scope, _declared(scope, selection), outer)
+
+    @cache
+    def undeclared(scope: Scope) -> dict[str, Interval]:
+        return intervals(scope, {}, undeclared(scope.parent) if scope.parent else {})
 
     for scope in scopes(model, folder):
         here = types.get(scope.path, {})
@@ -128,7 +131,10 @@ def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator
                 if node.op_type in NOT_OURS:
                     raise _not_ours(node)
                 if selected:
-                    yield _site(node, where, scope, here, known(scope), selection)
+                    site = _site(node, where, scope, here, known(scope), selection)
+                    if selection.ranges and not site.facts.declared:
+                        site = _with_source_of_facts(site, undeclared(scope))
+                    yield site
             except Refused as refused:
                 refusal = replace(refused.refusal, where=where)
                 yield Left(node, refusal, selected)
@@ -226,7 +232,14 @@ def _facts(
     found = known.get(source, Interval())
     if selection.nonnegative and found.lower < 0:
         return InputFacts(0.0, max(found.upper, 0.0), "declared by --assume-nonnegative", True, relu)
-    return InputFacts(found.lower, found.upper, found.reason, "declared" in found.reason, relu)
+    return InputFacts(found.lower, found.upper, found.reason, relu_follows=relu)
+
+
+def _with_source_of_facts(site: PoolSite, undeclared: Mapping[str, Interval]) -> PoolSite:
+    """Mark facts that would not hold without what the user declared."""
+    alone = undeclared.get(site.source, Interval())
+    relies = (alone.lower, alone.upper) != (site.facts.lower, site.facts.upper)
+    return replace(site, facts=replace(site.facts, declared=relies and site.dtype in FLOATS.values()))
 
 
 def _declared(scope: Scope, selection: Selection) -> dict[str, tuple[float, float]]:

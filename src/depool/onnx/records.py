@@ -23,6 +23,24 @@ from depool.program import Array
 
 KEY = "depool.pools"
 VERSION_KEY = "depool.version"
+GIVEN_KEY = "depool.given"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user declared for a conversion, and `verify` must know to repeat it.
+
+    Attributes:
+        ranges: (low, high) by tensor name; "" stands for every input of the model.
+        nonnegative: the inputs of the converted pools were declared >= 0.
+        shapes: dimensions that were fixed, by input name.
+        opset: that the model was raised to first.
+    """
+
+    ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
+    nonnegative: bool = False
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    opset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +120,11 @@ def record_of(site: PoolSite, conversion: Conversion) -> Record:
     )
 
 
-def write_records(model: onnx.ModelProto, records: Iterable[Record], version: str) -> None:
+def write_records(model: onnx.ModelProto, records: Iterable[Record], given: Given, version: str) -> None:
     """Set the model's `depool.*` metadata; all other entries stay."""
     entries = {
         VERSION_KEY: version,
+        GIVEN_KEY: json.dumps(_plain(asdict(given)), separators=(",", ":")),
         KEY: json.dumps([_plain(asdict(record)) for record in records], separators=(",", ":")),
     }
     for key, value in entries.items():
@@ -127,6 +146,26 @@ def read_records(model: onnx.ModelProto) -> tuple[Record, ...]:
         return tuple(_record(item) for item in json.loads(found[0]))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FileError(f"the model's {KEY} metadata are damaged ({error}); convert the original again") from error
+
+
+def read_given(model: onnx.ModelProto) -> Given:
+    """What the user declared when this model was converted; nothing where it was not.
+
+    Raises:
+        FileError: where the metadata are not what depool writes.
+    """
+    found = [entry.value for entry in model.metadata_props if entry.key == GIVEN_KEY]
+    if not found:
+        return Given()
+    try:
+        item = {name: _tuples(value) for name, value in json.loads(found[0]).items()}
+        ends = item.pop("ranges")
+        ranges = tuple((n, (-inf if lo is None else lo, inf if hi is None else hi)) for n, (lo, hi) in ends)
+        return Given(ranges=ranges, **item)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FileError(
+            f"the model's {GIVEN_KEY} metadata are damaged ({error}); convert the original again"
+        ) from error
 
 
 def _record(item: dict[str, Any]) -> Record:

@@ -44,27 +44,6 @@ def infer(model: onnx.ModelProto) -> dict[str, Types]:
     return found
 
 
-def fix_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Write these dimensions into the declarations of the model's inputs.
-
-    Raises:
-        FileError: for a name that is no input, or another number of dimensions.
-    """
-    inputs = {value.name: value for value in model.graph.input}
-    for name, dims in shapes.items():
-        if name not in inputs:
-            raise FileError(f"--shape {name}: the model has no such input; it has {', '.join(sorted(inputs))}")
-        tensor = inputs[name].type.tensor_type
-        if tensor.HasField("shape") and len(tensor.shape.dim) != len(dims):
-            raise FileError(f"--shape {name}: the input has {len(tensor.shape.dim)} dimensions, not {len(dims)}")
-        for declared, wanted in zip(tensor.shape.dim, dims, strict=False):
-            if declared.dim_value > 0 and declared.dim_value != wanted:
-                raise FileError(f"--shape {name}: the input's {declared.dim_value} cannot become {wanted}")
-        del tensor.shape.dim[:]
-        for size in dims:
-            tensor.shape.dim.add().dim_value = size
-
-
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     light = onnx.ModelProto(ir_version=model.ir_version)
     light.opset_import.extend(model.opset_import)

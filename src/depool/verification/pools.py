@@ -130,7 +130,7 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
     facts = record.facts
     if facts.relu_follows and not site.facts.relu_follows:
         return "the conversion assumed that only ReLUs read it, and the original does not say so"
-    if not facts.declared and (facts.lower > site.facts.lower or facts.upper < site.facts.upper):
+    if facts.lower > site.facts.lower or facts.upper < site.facts.upper:
         return f"the conversion assumed an input in [{facts.lower:g}, {facts.upper:g}], which nothing licenses"
     scheme: Any = "auto" if record.average else record.scheme
     form: Any = "auto" if record.average else record.form

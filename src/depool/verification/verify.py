@@ -14,7 +14,8 @@ from depool.onnx import files
 from depool.onnx.ensures import changed_elsewhere, changed_interface, foreign_operators
 from depool.onnx.find import Selection, find
 from depool.onnx.graph import scopes
-from depool.onnx.records import Record, read_records
+from depool.onnx.prepare import prepared
+from depool.onnx.records import Given, Record, read_given, read_records
 from depool.verification.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
 from depool.verification.pools import Broken, check_pool, sites_by_output
 from depool.verification.special import check_special
@@ -59,13 +60,16 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
     """
     rng = np.random.default_rng(check.seed)
     records = read_records(converted.model)
+    given = read_given(converted.model)
+    original = replace(original, model=prepared(original.model, given.shapes, given.opset))
+    check = replace(check, ranges=check.ranges or given.ranges)
     known = read_records(original.model)
     records = tuple(record for record in records if record not in known)
     changes = list(changed_interface(original.model, converted.model)) if records else []
     if records:
         changes += changed_elsewhere(original.model, converted.model, original.folder, converted.folder, records)
         changes += foreign_operators(original.model, converted.model, converted.folder)
-    pools, broken = _pools(original, converted, records, rng, progress) if records else ((), None)
+    pools, broken = _pools(original, converted, records, given, rng, progress) if records else ((), None)
     whole = _whole(original, converted, records, check, rng, progress) if check.end_to_end else EndToEnd()
     checks = whole.outputs
     if not records or changes:
@@ -83,10 +87,12 @@ def _pools(
     original: files.Source,
     converted: files.Source,
     records: tuple[Record, ...],
+    given: Given,
     rng: np.random.Generator,
     progress: Progress,
 ) -> tuple[tuple[PoolCheck, ...], Broken | None]:
-    sites = sites_by_output(find(original.model, original.folder, Selection(pools="all")))
+    selection = Selection(pools="all", ranges=given.ranges, nonnegative=given.nonnegative)
+    sites = sites_by_output(find(original.model, original.folder, selection))
     before = {scope.path: scope for scope in scopes(original.model, original.folder)}
     after = {scope.path: scope for scope in scopes(converted.model, converted.folder)}
     checks = []
