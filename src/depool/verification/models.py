@@ -23,6 +23,8 @@ from depool.verification.oracle import CannotRunError, Runner
 from depool.verification.verdict import OutputCheck
 
 Feeds = dict[str, Array]
+Ranges = Mapping[str, tuple[float, float]]
+GIVEN = "given data"
 SPATIAL = ((64, 48), (97, 61), (224, 160))
 """Tried for dynamic sizes; those that the original does not take are passed over."""
 
@@ -33,14 +35,16 @@ class EndToEnd:
 
     Attributes:
         outputs: each output's largest difference.
-        ranges: the least and largest value seen at each converted pool's input.
+        ranges: the least and largest value seen at each converted pool's input, on drawn inputs.
+        given: the same, on the user's own data.
         notes: what could not be run, and why.
         worst: the input on which the models differ most.
         failed: an input on which the original runs and the converted model does not, or not to the same shape.
     """
 
     outputs: tuple[OutputCheck, ...] = ()
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Ranges = field(default_factory=dict)
+    given: Ranges = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     worst: Feeds | None = None
     failed: Feeds | None = None
@@ -67,7 +71,7 @@ def compare_models(
         return EndToEnd(notes=(f"not run end to end: {error}",))
     swapped, notes = _swapped(original, records)
     found: dict[str, OutputCheck] = {}
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges: dict[bool, dict[str, tuple[float, float]]] = {False: {}, True: {}}
     worst: Feeds | None = None
     biggest: dict[str, float] = {}
     count = 0
@@ -80,18 +84,18 @@ def compare_models(
                 notes = (*notes, f"the original does not run on {_shapes(feeds)}: {error}"[:300])
             continue
         count += 1
-        _widen(ranges, watched, expected[len(names) :])
+        _widen(ranges[kind == GIVEN], watched, expected[len(names) :])
         try:
             got = against(feeds, names)
         except CannotRunError as error:
-            return EndToEnd(tuple(found.values()), ranges, (*notes, f"the converted model fails: {error}"), None, feeds)
+            return EndToEnd(notes=(*notes, f"the converted model fails: {error}"), failed=feeds)
         averaged = _attempt(swapped, feeds, names)
         for i, name in enumerate(names):
             if not isinstance(expected[i], np.ndarray) or expected[i].dtype.kind in "OUS":
                 continue
             if expected[i].shape != got[i].shape:
                 text = f"output {name!r} has shape {list(got[i].shape)}, not {list(expected[i].shape)}"
-                return EndToEnd(tuple(found.values()), ranges, (*notes, text), None, feeds)
+                return EndToEnd(notes=(*notes, text), failed=feeds)
             here = difference(expected[i], got[i])
             if averaged is not None and averaged[i].shape == expected[i].shape:
                 biggest[name] = max(biggest.get(name, 0.0), difference(expected[i], averaged[i]).max_abs)
@@ -101,13 +105,13 @@ def compare_models(
     checks = [_noticed(check, biggest) for check in found.values()]
     if not count:
         notes = (*notes, "no input was found that the original runs on; give --shape or --data")
-    return EndToEnd(tuple(checks), ranges, notes, worst)
+    return EndToEnd(tuple(checks), ranges[False], ranges[True], notes, worst)
 
 
 def drawn_inputs(
     model: onnx.ModelProto,
     shapes: Mapping[str, tuple[int, ...]],
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Ranges,
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, Feeds]]:
     """Random inputs of every kind, dynamic dimensions at several sizes."""
@@ -154,7 +158,7 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
         ):
             raise UsageError(f"{path}: {value.name!r} has shape {list(array.shape)}; the model takes {list(dims)}")
         feeds[value.name] = array.astype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-    yield "given data", feeds
+    yield GIVEN, feeds
 
 
 def _fed(model: onnx.ModelProto) -> set[str]:

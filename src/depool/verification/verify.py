@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from depool.onnx.find import Selection, find
 from depool.onnx.graph import scopes
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, Record, read_given, read_records
+from depool.verification.judge import judge, notes
 from depool.verification.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
 from depool.verification.pools import Broken, check_pool, sites_by_output
 from depool.verification.special import check_special
-from depool.verification.verdict import OutputCheck, PoolCheck, SpecialCheck, Verdict
+from depool.verification.verdict import PoolCheck, SpecialCheck, Verdict
 
 Progress = Callable[[str, int, int], None]
 
@@ -74,13 +76,12 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
     checks = whole.outputs
     if not records or changes:
         checks = tuple(replace(c, within=c.difference.tolerance <= check.tolerance) for c in checks)
-    notes = _notes(whole, records, changes, checks)
-    equal, summary = _judge(pools, checks, whole, changes, records, check)
+    equal, summary = judge(pools, checks, whole, changes, records, check.tolerance)
     saved = None
     if equal is False:
         saved = _save(check.counterexample, broken, whole.failed or whole.worst)
     special = _special(original, converted, records) if check.nonfinite else ()
-    return Verdict(equal, summary, pools, checks, notes, saved, special)
+    return Verdict(equal, summary, pools, checks, notes(whole, records, changes, checks), saved, special)
 
 
 def _pools(
@@ -129,93 +130,10 @@ def _whole(
     rng: np.random.Generator,
     progress: Progress,
 ) -> EndToEnd:
-    ranges = dict(check.ranges)
-    drawn = drawn_inputs(original.model, dict(check.shapes), ranges, rng)
-    whole = compare_models(original, converted, records, drawn, progress)
-    if check.data is None:
-        return whole
-    given = compare_models(original, converted, records, given_inputs(original.model, check.data), progress)
-    merged = {c.name: c for c in whole.outputs}
-    for c in given.outputs:
-        if c.name not in merged or c.difference.max_abs > merged[c.name].difference.max_abs:
-            merged[c.name] = c
-    seen = {
-        name: (min(a[0], b[0]), max(a[1], b[1]))
-        for name in whole.ranges.keys() | given.ranges.keys()
-        for a, b in [(whole.ranges.get(name, given.ranges.get(name)), given.ranges.get(name, whole.ranges.get(name)))]
-        if a is not None and b is not None
-    }
-    return EndToEnd(
-        tuple(merged.values()), seen, (*whole.notes, *given.notes), given.worst or whole.worst,
-        given.failed or whole.failed,
-    )  # fmt: skip
-
-
-def broken_assumptions(
-    records: tuple[Record, ...], seen: Mapping[str, tuple[float, float]]
-) -> list[tuple[Record, str]]:
-    """Records whose pool met values outside the range that its conversion relies on."""
-    found = []
-    for record in records:
-        low, high = seen.get(record.source, (0.0, 0.0))
-        if record.source in seen and (low < record.facts.lower or high > record.facts.upper):
-            text = f"{record.where}: values in [{low:.6g}, {high:.6g}] met an input "
-            found.append(
-                (
-                    record,
-                    f"{text}{record.facts.reason or 'bound'} in [{record.facts.lower:.6g}, {record.facts.upper:.6g}]",
-                )
-            )
-    return found
-
-
-def _notes(
-    whole: EndToEnd, records: tuple[Record, ...], changes: list[str], checks: tuple[OutputCheck, ...]
-) -> tuple[str, ...]:
-    notes = list(whole.notes)
-    for record, text in broken_assumptions(records, whole.ranges):
-        kind = "a broken assumption, not a wrong conversion" if record.facts.declared else "the analysis is wrong"
-        notes.append(f"{text}: {kind}")
-    if changes:
-        notes.append(f"besides the pools, {len(changes)} things differ, first: {changes[0]}")
-    blind = [check.name for check in checks if check.noticed is False]
-    if blind:
-        notes.append(
-            f"average pools instead of the max pools would not be noticed at {', '.join(blind)}: "
-            "what is known of these outputs rests on the pools' own comparison"
-        )
-    return tuple(notes)
-
-
-def _judge(
-    pools: tuple[PoolCheck, ...],
-    checks: tuple[OutputCheck, ...],
-    whole: EndToEnd,
-    changes: list[str],
-    records: tuple[Record, ...],
-    check: Check,
-) -> tuple[bool | None, str]:
-    """Equal or not, and why; the first reason that decides."""
-    bad = [pool for pool in pools if pool.equal is False]
-    if bad:
-        return False, f"{len(bad)} of {len(pools)} pools break their promise; {bad[0].where}: {bad[0].note}"
-    if whole.failed is not None:
-        return False, whole.notes[-1]
-    unlicensed = [text for record, text in broken_assumptions(records, whole.ranges) if not record.facts.declared]
-    if unlicensed:
-        return False, unlicensed[0]
-    if any(c.within is False for c in checks):
-        worst = max(checks, key=lambda c: c.difference.tolerance)
-        smallest = worst.difference.tolerance
-        return False, f"output {worst.name!r} differs; the smallest tolerance that would pass is {smallest:.3g}"
-    open_pools = [pool for pool in pools if pool.equal is None]
-    if open_pools:
-        return None, f"{open_pools[0].where} could not be run: {open_pools[0].note}"
-    if records and not changes:
-        return True, f"equal: {len(pools)} pools keep their promise, and nothing else was changed"
-    if not checks:
-        return None, "nothing could be compared; see the notes"
-    return True, f"equal within {check.tolerance:g} as measured end to end; nothing is promised"
+    inputs = drawn_inputs(original.model, dict(check.shapes), dict(check.ranges), rng)
+    if check.data is not None:
+        inputs = chain(inputs, given_inputs(original.model, check.data))
+    return compare_models(original, converted, records, inputs, progress)
 
 
 def _save(path: Path, broken: Broken | None, feeds: Feeds | None) -> Path | None:
