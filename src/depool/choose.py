@@ -14,24 +14,20 @@ from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
 from depool.gates import CLOSING, EXACT_Y, PAIR, exact_k
 from depool.geometry import PoolSpec, Size, Window
-from depool.lowering import adapt
-from depool.lowering.forms import Builder, Form, Term, unit
-from depool.lowering.padding import Border, border, edge_padded, mask_padded, masked_leaves
-from depool.lowering.stages import Gates, Tap, lower_stages
-from depool.lowering.styles import Branched, Concatenated, Sequential, Style
-from depool.numerics import Rounding, Step
-from depool.plan.model import Plan, leaves
+from depool.lowering.lower import STYLES, adapted, lower
+from depool.lowering.padding import Border, border
+from depool.lowering.stages import Gates
+from depool.numerics import Rounding
+from depool.plan.model import Plan
 from depool.plan.separable import separable
 from depool.plan.shallow import shallow
 from depool.plan.tree import PAIRINGS, tree
-from depool.program import Conv, Program, Ref
+from depool.program import Conv, Program
 from depool.target import Target, preset
 
 Scheme = Literal["auto", "tree", "separable", "shallow"]
 FormName = Literal["auto", "branched", "concat", "sequential"]
 Channels = Literal["auto", "grouped", "depthwise", "dense"]
-
-STYLES: dict[str, type[Style]] = {"branched": Branched, "concat": Concatenated, "sequential": Sequential}
 
 
 @dataclass(frozen=True)
@@ -118,14 +114,14 @@ def choose(
         raise _dynamic_same(f"target {target.name} takes explicit symmetric pads only")
     if spec.kind == "average":
         made = _average(spec, window)
-        return replace(made, channels=channels, program=_adapted(made.program, target, channels, made.form))
+        return replace(made, channels=channels, program=adapted(made.program, target, channels, made.form))
     form = _form(choice, target)
     edge = border(window, sizes, facts, form == "sequential", choice.exact)
     gates = _gates(choice, edge, facts, dtype)
-    found = [(plan, _lower(plan, edge, sizes, facts, form, gates, dtype)) for plan in _plans(choice, edge, form)]
+    found = [(plan, lower(plan, edge, sizes, facts, form, gates, dtype)) for plan in _plans(choice, edge, form)]
     work = nominal(sizes, window.extent)
     plan, program = min(found, key=lambda pair: written(pair[1], work))
-    program = _adapted(program, target, channels, form)
+    program = adapted(program, target, channels, form)
     return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program)
 
 
@@ -184,36 +180,6 @@ def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
     return [separable(inner), *([tree(inner)] if small else [])]
 
 
-def _lower(
-    plan: Plan, edge: Border, sizes: tuple[Size, ...], facts: InputFacts, form: str, gates: Gates, dtype: npt.DTypeLike
-) -> Program:
-    build = Builder(len(edge.window.kernel_shape))
-    signed = facts.signed and edge.rule != "shift"
-    style = STYLES[form](build, signed, gates[2].exact)
-    steps: list[Step] = []
-    if edge.rule == "shift":
-        shifted = Form(((Term(0, 0), 1.0),), -edge.shift)
-        base: Ref = build.relu(build.materialise([shifted], build.point()))
-        steps.append(Step(sums=((2, 1),)))
-    elif edge.rule == "edge":
-        base = edge_padded(build, edge.window, sizes)
-    elif edge.rule == "mask" and not isinstance(edge.window.pads, str):
-        base = mask_padded(build, edge.window, dtype)
-    else:
-        base = 0
-    first: Tap = unit(base).at
-    if edge.rule == "mask" and isinstance(edge.window.pads, str):
-        first = masked_leaves(build, edge.window, list(leaves(plan.stages[0].expr)), dtype).__getitem__
-    _, more = lower_stages(plan, gates, style, first, constant=edge.shift)
-    rounding = Rounding(
-        tuple(steps + more),
-        magnitude=abs(edge.shift),
-        heaviest=_heaviest(plan, steps + more, gates, signed),
-        halves=plan.scheme == "shallow",
-    )
-    return Program(build.rank, tuple(build.nodes), rounding)
-
-
 def _integers(spec: PoolSpec, window: Window, sizes: tuple[Size, ...], choice: Choice, target: Target) -> Conversion:
     """A chain of QLinearConv, zero point = lowest value: every number is >= 0 there, and its ReLU is saturation."""
     scheme: Scheme = "auto" if choice.scheme == "shallow" else choice.scheme  # a half is no integer weight
@@ -225,15 +191,6 @@ def _integers(spec: PoolSpec, window: Window, sizes: tuple[Size, ...], choice: C
     return replace(made, window=window, gate="saturating", program=program)
 
 
-def _heaviest(plan: Plan, steps: list[Step], gates: Gates, signed: bool) -> float:
-    """No intermediate value exceeds this times M."""
-    if not plan.gates:
-        return 1.0
-    if gates[2].exact:
-        return 1 / gates[2].reach
-    return max([2.0 if signed else 1.0, *(weight for step in steps for _, weight in step.sums)])
-
-
 def _average(spec: PoolSpec, window: Window) -> Conversion:
     """Average pooling is one convolution: entries 1 / n, strides and zero pads of the pool."""
     n = prod(window.kernel_shape)
@@ -241,12 +198,6 @@ def _average(spec: PoolSpec, window: Window) -> Conversion:
     program = Program(spec.rank, (Conv(0, kernel, window),), Rounding(products=n))
     edge = Border("zero", "the average counts the padding as zeros", window)
     return Conversion(spec, window, edge, "average", "sequential", "grouped", "none", program)
-
-
-def _adapted(program: Program, target: Target, channels: str, form: str) -> Program:
-    if channels == "depthwise" and form != "sequential":
-        program = adapt.one_map_each(program)
-    return adapt.zero_extended(program, target.dilation, target.asymmetric_pads)
 
 
 def _dynamic_same(why: str) -> Refused:

@@ -18,6 +18,8 @@ class Target:
         dilation: accepts dilations > 1; else kernels are extended by zeros.
         asymmetric_pads: accepts different pads at the two ends, and auto_pad; else kernels are extended by zeros.
         branches: accepts Add and Concat; else one chain of Conv and Relu.
+        bias: accepts a bias; else pools that need one are refused.
+        largest_kernel: the longest side of a kernel it accepts; None where there is no limit.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Target:
     dilation: bool = True
     asymmetric_pads: bool = True
     branches: bool = True
+    bias: bool = True
+    largest_kernel: int | None = None
 
 
 GENERIC = Target("generic", "fast in common runtimes: branches, groups, dilation")
