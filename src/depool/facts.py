@@ -24,6 +24,11 @@ class InputFacts:
     relu_follows: bool = False
 
     @property
+    def max_abs(self) -> float:
+        """The largest |x| that can occur."""
+        return max(abs(self.lower), abs(self.upper))
+
+    @property
     def signed(self) -> bool:
         """Whether values below zero can occur."""
         return self.lower < 0

@@ -125,15 +125,22 @@ def exact_integers(rounding: Rounding, dtype: npt.DTypeLike) -> float:
     return min(1 / unit_roundoff(dtype) / rounding.heaviest / (2 if rounding.halves else 1), safe(rounding, dtype))
 
 
-def statement(rounding: Rounding, dtype: npt.DTypeLike) -> str:
-    """The floating-point promise in words; u is the unit roundoff and M the largest |x| of the window."""
+def statement(rounding: Rounding, dtype: npt.DTypeLike, max_abs: float = np.inf) -> str:
+    """The floating-point promise in words.
+
+    u is the unit roundoff and M the largest |x| of the window; `max_abs` a known limit of M, for which the
+    bound is also given as a number.
+    """
+    limit = (
+        f" for |x| <= {safe(rounding, dtype):.3g}" if rounding.heaviest > 1 and max_abs > safe(rounding, dtype) else ""
+    )
     if rounding.bit_exact:
-        limit = "" if rounding.heaviest <= 1 else f" for |x| <= {safe(rounding, dtype):.3g}"
         return f"bit-exact{limit}"
     u = unit_roundoff(dtype)
-    power = f"u = 2^{round(np.log2(u))}"
-    factor = bound(Rounding(rounding.steps, 0.0, rounding.heaviest, rounding.products), 1.0, dtype) / u
+    unscaled = Rounding(rounding.steps, 0.0, rounding.heaviest, rounding.products)
     size = f"(M + {rounding.magnitude:.4g})" if rounding.magnitude else "M"
+    words = f"within {bound(unscaled, 1.0, dtype) / u:.3g} u {size}, u = 2^{round(np.log2(u))}{limit}"
+    if np.isfinite(max_abs):
+        words += f"; {bound(rounding, max_abs, dtype):.2g} where |x| <= {max_abs:.4g}"
     integers = exact_integers(rounding, dtype)
-    exact = f"; exact for integers up to 2^{int(np.log2(integers))}" if integers >= 1 else ""
-    return f"within {factor:.3g} u {size}, {power}{exact}"
+    return words + (f"; exact for integers up to 2^{int(np.log2(integers))}" if integers >= 1 else "")

@@ -135,7 +135,15 @@ def _planned(site: PoolSite, choice: Choice) -> Planned:
             f"dense kernels for {site.channels} channels weigh {cost.weight_bytes / 2**20:.0f} MiB; "
             f"--channels grouped would need {grouped / 2**20:.1f} MiB"
         )
-    return Planned(site, before, conversion, None, statement(conversion.program.rounding, site.dtype), cost, warning)
+    return Planned(
+        site,
+        before,
+        conversion,
+        None,
+        statement(conversion.program.rounding, TYPES.get(site.dtype, site.dtype), site.facts.max_abs),
+        cost,
+        warning,
+    )
 
 
 def _cost(site: PoolSite, conversion: Conversion) -> Cost:

@@ -89,7 +89,7 @@ def promise(record: Record) -> str:
     """The floating-point promise in words."""
     dtype = np.dtype(TYPES.get(record.dtype, record.dtype))
     after = " after the ReLU" if record.facts.relu_follows else ""
-    return statement(record.rounding, dtype) + after
+    return statement(record.rounding, dtype, record.facts.max_abs) + after
 
 
 def _compared(
