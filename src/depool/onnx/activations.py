@@ -137,6 +137,7 @@ NAMES = {
     "1+tanh": "GELU {} = x * (1 + Tanh(x + x^3))",
     "mish": "Mish {} = x * Tanh(Softplus(x))",
     "ramp": "HardSwish {} = x * Clip(x)",
+    "relu": "Mul {} = x * Relu(x)",
 }
 
 
@@ -296,5 +297,6 @@ class Products:
                     factor = product.scale * scale * flip
                     bounds = (factor * minimum, inf) if factor > 0 else (-inf, factor * minimum)
                     label = f"'{node.name or node.output[0]}'"
-                    return Match(bounds, NAMES[gate.kind].format(label))
+                    kind = "relu" if gate.high == inf and gate.kind == "ramp" else gate.kind
+                    return Match(bounds, NAMES[kind].format(label))
         return None

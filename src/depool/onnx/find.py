@@ -109,11 +109,12 @@ def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator
     @cache
     def known(scope: Scope) -> dict[str, Interval]:
         outer = known(scope.parent) if scope.parent else {}
-        return intervals(scope, _declared(scope, selection), outer)
+        return {**outer, **intervals(scope, _declared(scope, selection), outer)}
 
     @cache
     def undeclared(scope: Scope) -> dict[str, Interval]:
-        return intervals(scope, {}, undeclared(scope.parent) if scope.parent else {})
+        outer = undeclared(scope.parent) if scope.parent else {}
+        return {**outer, **intervals(scope, {}, outer)}
 
     for scope in scopes(model, folder):
         here = types.get(scope.path, {})

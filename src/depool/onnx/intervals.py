@@ -53,8 +53,8 @@ def intervals(
 
     Args:
         scope: the graph or function body.
-        declared: ranges that the user vouches for, by value name.
-        outer: the bounds of the values of the enclosing scopes.
+        declared: ranges that the user vouches for, by the name of a value that is no constant.
+        outer: the bounds of the values of all enclosing scopes.
 
     Returns:
         an entry for each value of which something is known; of constants, only of those that a rule has read.
@@ -83,7 +83,8 @@ class _Analysis:
             self.types |= _described(scope.container.output)
             inputs = _described(scope.container.input)
             if scope.parent is None:  # an initialiser may be listed as an input, and be constant all the same
-                inputs = {n: t for n, t in inputs.items() if n not in {i.name for i in scope.container.initializer}}
+                initial = {tensor.name for tensor in scope.container.initializer}
+                inputs = {name: dtype for name, dtype in inputs.items() if name not in initial}
         self.outer = {n: interval for n, interval in outer.items() if n not in scope.producers and n not in inputs}
         self.known: dict[str, Interval] = dict(self.outer)
         for name, dtype in inputs.items():
