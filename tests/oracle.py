@@ -81,8 +81,8 @@ def run(program, x, order="forward", seed=0):
     Args:
         program: the program.
         x: [N, C, *spatial].
-        order: of the terms of each sum: ``forward``, ``reversed``, ``shuffled``, or ``wide``: summed in a wider type
-            and rounded once.
+        order: of the terms of each sum: ``forward``, with those of zero weight too, ``reversed``, ``shuffled``, or
+            ``wide``: summed in a wider type and rounded once.
         seed: of the shuffles.
     """
     rng = np.random.default_rng(seed)
@@ -118,7 +118,8 @@ def _convolve(node: Conv, x, order, rng):
         rows.append(np.arange(out)[:, None] * stride - begin + np.arange(kernel) * dilation)
     maps = []
     for o, row in enumerate(node.kernel):
-        terms = [_read(x[:, i], rows, tap) * x.dtype.type(row[(i, *tap)]) for i, *tap in np.ndindex(*row.shape)]
+        taps = [at for at in np.ndindex(*row.shape) if row[at] or order == "forward"] or [(0,) * row.ndim]
+        terms = [_read(x[:, i], rows, tap) * x.dtype.type(row[(i, *tap)]) for i, *tap in taps]
         if node.bias is not None:
             terms.append(np.full_like(terms[0], node.bias[o]))
         maps.append(_sum(terms, order, rng))

@@ -128,7 +128,7 @@ def test_refuses_other_sizes(size):
 
 
 def test_refuses_unknown_pairing_seed_and_notation():
-    with pytest.raises(UsageError, match=r"pairing must be one of ab\|cd, ac\|bd, ad\|bc, not 'ba\|cd'"):
+    with pytest.raises(UsageError, match=r"unknown pairing 'ba\|cd'; choose one of ab\|cd, ac\|bd, ad\|bc"):
         demo(pairing="ba|cd")
     with pytest.raises(UsageError, match="seed must be 0 or more, not -1"):
         demo(seed=-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf, prod
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
 from depool.gates import CLOSING, EXACT_Y, PAIR, exact_k
 from depool.geometry import PoolSpec, Size, Window
-from depool.lowering.lower import STYLES, adapted, lower
+from depool.lowering.lower import adapted, lower
 from depool.lowering.padding import Border, border
 from depool.lowering.stages import Gates
 from depool.numerics import Rounding
@@ -106,6 +106,7 @@ def choose(
         Refused: with the code that says why.
     """
     target = preset(choice.target) if isinstance(choice.target, str) else choice.target
+    _known(choice)
     window = spec.resolve(sizes)
     channels = _channels(choice, target)
     if np.dtype(dtype).kind in "iu":
@@ -139,19 +140,29 @@ def _gates(choice: Choice, edge: Border, facts: InputFacts, dtype: npt.DTypeLike
     return {2: PAIR, 7: CLOSING}
 
 
+def _known(choice: Choice) -> None:
+    """Refuse words that mean nothing, and a pairing where no tree uses it."""
+    for what, said, words in (
+        ("scheme", choice.scheme, get_args(Scheme)),
+        ("form", choice.form, get_args(FormName)),
+        ("channel layout", choice.channels, get_args(Channels)),
+        ("pairing", choice.pairing, PAIRINGS),
+    ):
+        if said not in words:
+            raise UsageError(f"unknown {what} {said!r}; choose one of {', '.join(words)}")
+    if choice.pairing != PAIRINGS[0] and choice.scheme not in {"auto", "tree"}:
+        raise UsageError(f"pairing {choice.pairing} belongs to the tree; leave out --scheme {choice.scheme}")
+
+
 def _form(choice: Choice, target: Target) -> str:
     if choice.form == "auto":
         return "branched" if target.branches else "sequential"
-    if choice.form not in STYLES:
-        raise UsageError(f"unknown form {choice.form!r}; choose one of auto, {', '.join(STYLES)}")
     if choice.form != "sequential" and not target.branches:
         raise UsageError(f"target {target.name} takes no branches; use --form sequential, or leave it out")
     return choice.form
 
 
 def _channels(choice: Choice, target: Target) -> str:
-    if choice.channels not in {"auto", "grouped", "depthwise", "dense"}:
-        raise UsageError(f"unknown channel layout {choice.channels!r}; choose auto, grouped, depthwise or dense")
     if choice.channels in {"grouped", "depthwise"} and not target.groups:
         raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
     if choice.channels == "auto":
@@ -165,7 +176,7 @@ def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
     if isinstance(window.pads, str):
         if choice.scheme == "separable":
             raise _dynamic_same("the separable scheme splits the window")
-        return [tree(window, choice.pairing)]
+        return [shallow(window) if choice.scheme == "shallow" else tree(window, choice.pairing)]
     inner = window.unpadded() if edge.rule in {"edge", "mask"} else window
     # a long tree in one chain or Concat drags every waiting tap along: it is offered only where asked for or small
     small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25)
@@ -175,8 +186,6 @@ def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
         return [separable(inner)]
     if choice.scheme == "shallow":
         return [shallow(inner)]
-    if choice.scheme != "auto":
-        raise UsageError(f"unknown scheme {choice.scheme!r}; choose one of auto, tree, separable, shallow")
     return [separable(inner), *([tree(inner)] if small else [])]
 
 

@@ -63,6 +63,8 @@ class PoolSpec:
             raise UsageError("kernel_shape, strides and dilations must be at least 1")
         if min(p for pair in self.pads for p in pair) < 0:
             raise UsageError("pads must not be negative")
+        if self.kind not in {"max", "average"}:
+            raise UsageError(f"kind must be max or average, not {self.kind!r}")
         if self.auto_pad not in {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"}:
             raise UsageError(f"auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not {self.auto_pad!r}")
 
@@ -77,8 +79,11 @@ class PoolSpec:
         A dynamic size keeps SAME_* symbolic only where its pads depend on the size.
 
         Raises:
+            UsageError: for the wrong number of sizes.
             Refused: SAME_DILATED, DYNAMIC_CEIL, EMPTY_WINDOW, AVERAGE_EXCLUDES_PAD.
         """
+        if len(sizes) != self.rank:
+            raise UsageError(f"{self.rank} spatial sizes are needed, not {len(sizes)}")
         if self.auto_pad in {"SAME_UPPER", "SAME_LOWER"} and max(self.dilations) > 1:
             raise Refused(
                 "SAME_DILATED",
@@ -94,7 +99,7 @@ class PoolSpec:
         window = Window(self.kernel_shape, self.strides, self.dilations, pads)
         window.refuse_empty(sizes)
         if self.kind == "average" and window.padded:
-            declared = self.auto_pad != "NOTSET" or window.pads == self.pads
+            declared = self.auto_pad in {"SAME_UPPER", "SAME_LOWER"} or window.pads == self.pads
             if not (self.count_include_pad and declared):
                 raise Refused(
                     "AVERAGE_EXCLUDES_PAD",
@@ -177,11 +182,9 @@ def _resolve_axis(spec: PoolSpec, axis: int, size: Size) -> tuple[int, int] | No
     """Explicit (begin, end), or None where SAME_* must stay symbolic."""
     stride, dilation = spec.strides[axis], spec.dilations[axis]
     extent = (spec.kernel_shape[axis] - 1) * dilation + 1
-    if spec.auto_pad == "VALID":
-        return 0, 0
-    if spec.auto_pad != "NOTSET":
+    if spec.auto_pad in {"SAME_UPPER", "SAME_LOWER"}:
         return _resolve_same(size, extent, stride, spec.auto_pad)
-    begin, end = spec.pads[axis]
+    begin, end = spec.pads[axis] if spec.auto_pad == "NOTSET" else (0, 0)
     if not spec.ceil_mode or stride == 1:
         return begin, end
     if size is None:

@@ -12,7 +12,7 @@ A maximum is 1-Lipschitz, so errors of successive levels add; they do not multip
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ml_dtypes
@@ -93,11 +93,15 @@ def bound(rounding: Rounding, max_abs: Any, dtype: npt.DTypeLike) -> Any:
         return np.zeros_like(size) if size.ndim else 0.0
     u = unit_roundoff(dtype)
     error = np.zeros_like(size)
-    for step in rounding.steps:
-        reach = size + error
-        error = error * step.growth + 2 * u * step.ulps * reach
-        for terms, weight in step.sums:
-            error = error + _gamma(terms - 1, u) * weight * reach
+    with np.errstate(over="ignore"):  # beyond float64's own range nothing is promised either
+        for step in rounding.steps:
+            reach = size + error
+            error = error * step.growth
+            for factor in (2 * u * step.ulps, *(_gamma(terms - 1, u) * weight for terms, weight in step.sums)):
+                if factor:
+                    error = error + factor * reach
+            if rounding.halves:  # a half of an odd subnormal is rounded
+                error = error + sum(terms * max(1.0, weight) for terms, weight in step.sums) * smallest(dtype)
     if rounding.products:
         tiny = smallest(dtype)
         error = error + _gamma(rounding.products + 1, u) * size + rounding.products * tiny
@@ -110,8 +114,12 @@ def _gamma(n: int, u: float) -> float:
 
 
 def safe(rounding: Rounding, dtype: npt.DTypeLike) -> float:
-    """The largest |x| for which the promise is made: beyond it an intermediate value may overflow."""
-    return largest(dtype) / rounding.heaviest
+    """The largest |x| for which the promise is made: beyond it an intermediate value may overflow.
+
+    No value exceeds heaviest * (|x| + |L|) by more than its own error.
+    """
+    error = bound(replace(rounding, magnitude=0.0), 1.0, dtype)
+    return float(max(largest(dtype) / rounding.heaviest / (1 + error) - rounding.magnitude, 0.0))
 
 
 def exact_integers(rounding: Rounding, dtype: npt.DTypeLike) -> float:

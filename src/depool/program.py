@@ -112,8 +112,9 @@ class Program:
         if x.ndim != self.rank + 2:
             raise UsageError(f"the input must be [N, C, ...] with {self.rank} spatial axes, not {list(x.shape)}")
         values = [x.reshape(-1, 1, *x.shape[2:])]
-        for node in self.nodes:
-            values.append(_evaluate(node, [values[ref] for ref in sources(node)]))
+        with np.errstate(over="ignore"):  # gates Y and K switch terms off by what may become -inf before a ReLU
+            for node in self.nodes:
+                values.append(_evaluate(node, [values[ref] for ref in sources(node)]))
         return values
 
     def __repr__(self) -> str:

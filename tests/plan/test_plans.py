@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depool.errors import UsageError
-from depool.geometry import PoolSpec, Window
+from depool.geometry import Window
 from depool.plan.model import Leaf, Max, Plan, Stage, depth, gates, leaves
 from depool.plan.separable import separable
+from depool.plan.shallow import layers_for, reach, shallow
 from depool.plan.tree import PAIRINGS, pairwise, tree
 
 
@@ -148,7 +149,7 @@ def windows(draw, most=6):
 
 
 @settings(max_examples=200)
-@given(windows(), st.sampled_from([tree, separable]))
+@given(windows(), st.sampled_from([tree, separable, shallow]))
 def test_planners_cover_by_simulation(w, planner):
     plan = planner(w)
     assert plan.window == w
@@ -169,6 +170,37 @@ def test_a_tree_has_the_fewest_levels(w):
     assert plan.gates == n - 1
     assert plan.depth == ceil(log2(n))
     assert sorted(leaves(plan.stages[0].expr)) == sorted(product(*map(range, w.kernel_shape)))
+
+
+def taps(expr):
+    return set(leaves(expr))
+
+
+def closings(expr):
+    if isinstance(expr, Max):
+        yield from [expr] if len(expr.args) > 2 else []
+        for arg in expr.args:
+            yield from closings(arg)
+
+
+@settings(max_examples=100)
+@given(windows())
+def test_a_shallow_plan_has_fewer_levels_and_fitting_groups(w):
+    """max(e, x0..x3) from e, mi = max(e, xi), p = max(x0, x2), q = max(x1, x3): the groups must be these."""
+    plan, n = shallow(w), prod(w.kernel_shape)
+    assert plan.depth == layers_for(n) <= ceil(log2(n))
+    assert sum(map(len, (stage.window.kernel_shape for stage in plan.stages))) == len(w.kernel_shape)
+    for closing in closings(plan.stages[0].expr):
+        e, m0, m1, m2, m3, p, q = map(taps, closing.args)
+        assert e <= m0 & m1 & m2 & m3
+        assert p | e == m0 | m2
+        assert q | e == m1 | m3
+
+
+def test_the_reach_of_layers():
+    assert [reach(layers) for layers in range(6)] == [1, 2, 5, 12, 30, 75]
+    assert [layers_for(n) for n in (1, 2, 3, 5, 6, 12, 13, 30, 31)] == [0, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert [shallow(window((n,))).depth for n in (4, 5, 9, 12, 25)] == [2, 2, 3, 3, 4]
 
 
 @settings(max_examples=100)

@@ -114,7 +114,8 @@ def edge_padded(build: Builder, window: Window, sizes: tuple[Size, ...]) -> Ref:
         size = sizes[axis]
         if size is None or not (begin or end):
             continue
-        first, last = (_pick(build, ref, axis, size, tap) for tap in (0, 1)) if size > 1 else (ref, ref)
+        first = _pick(build, ref, axis, size, 0) if size > 1 and begin else ref
+        last = _pick(build, ref, axis, size, 1) if size > 1 and end else ref
         ref = build.concat([first] * begin + [ref] + [last] * end, axis=1 + axis)
     return ref
 

@@ -99,13 +99,15 @@ class Plan:
 def prove_coverage(plan: Plan) -> None:
     """Prove by set algebra that the plan takes the maximum over exactly the pool's windows.
 
-    Three facts suffice: the composed offsets are the window's; per axis only the last stage that touches it
+    Three facts suffice, once every gate is a maximum of its arguments: the composed offsets are the window's; per axis only the last stage that touches it
     has a stride, so output i starts at i * stride; and per axis only the first stage that touches it is
     padded, with the pool's pads, so every stage is defined wherever the next one reads it.
 
     Raises:
         AssertionError: where one of them fails.
     """
+    for stage in plan.stages:
+        _prove_gates(stage.expr)
     window, rank = plan.window, len(plan.window.kernel_shape)
     covered = {(0,) * rank}
     strides = (1,) * rank
@@ -136,6 +138,23 @@ def prove_coverage(plan: Plan) -> None:
         raise AssertionError(f"strides {strides} are not the pool's {window.strides}")
     if _total_pads(plan.stages, rank) != window.pads:
         raise AssertionError(f"pads {_total_pads(plan.stages, rank)} are not the pool's {window.pads}")
+
+
+def _prove_gates(expr: Expr) -> frozenset[Index]:
+    """A closing gate's arguments overlap as its lemma wants: then its result is the maximum over all of them.
+
+    With (e, m0, m1, m2, m3, p, q) as sets: e in every mi, p u e = m0 u m2, q u e = m1 u m3.
+    """
+    if isinstance(expr, Leaf):
+        return frozenset([expr.index])
+    sets = [_prove_gates(arg) for arg in expr.args]
+    if len(sets) == 7:
+        e, m0, m1, m2, m3, p, q = sets
+        if not all(e <= m for m in (m0, m1, m2, m3)) or p | e != m0 | m2 or q | e != m1 | m3:
+            raise AssertionError("a closing gate's arguments do not overlap as its lemma wants")
+    elif len(sets) != 2:
+        raise AssertionError(f"no gate takes {len(sets)} arguments")
+    return frozenset().union(*sets)
 
 
 def _total_pads(stages: tuple[Stage, ...], rank: int) -> str | tuple[tuple[int, int], ...]:
