@@ -47,6 +47,7 @@ def convert(
     opset: int | None = None,
     allow_partial: bool = False,
     verify: bool = True,
+    certificate: StrPath | None = None,
     data: StrPath | None = None,
     force: bool = False,
     seed: int = 0,
@@ -72,6 +73,7 @@ def convert(
         opset: raise the model's opset first.
         allow_partial: leave refused pools as they are instead of failing.
         verify: check the result before it is written.
+        certificate: prove the result over the reals as well, and write the certificate here.
         data: an .npz of inputs to verify with as well.
         force: overwrite an existing file.
         seed: of the verification's inputs.
@@ -83,6 +85,7 @@ def convert(
     Raises:
         NotConverted: a selected pool was refused; nothing was written.
         NotEqual: the result broke its promise; nothing was written but a counterexample.
+        ProofError: the result could not be proved; nothing was written.
         FileError: a file cannot be read or written.
         UsageError: an argument makes no sense.
     """
@@ -96,6 +99,7 @@ def convert(
         force,
         seed,
         None if data is None else Path(data),
+        None if certificate is None else Path(certificate),
     )
     return convert_file(str(path), None if output is None else str(output), options, progress)
 

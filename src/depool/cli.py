@@ -1,4 +1,4 @@
-"""The command line: depool inspect | convert | verify | demo."""
+"""The command line: depool inspect | convert | verify | prove | demo."""
 
 from __future__ import annotations
 
@@ -143,6 +143,7 @@ def convert(
     opset: Opset = None,
     allow_partial: Annotated[bool, Parameter(negative=(), help="Leave refused pools, convert the others.")] = False,
     verify: Annotated[bool, Parameter(negative="--no-verify", help="Check the result before it is written.")] = True,
+    certificate: Annotated[Path | None, Parameter(help="Prove the result too, and write the certificate here.")] = None,
     data: Data = None,
     force: Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")] = False,
     seed: Seed = 0,
@@ -180,6 +181,7 @@ def convert(
                 opset=opset,
                 allow_partial=allow_partial,
                 verify=verify,
+                certificate=certificate,
                 data=data,
                 force=force,
                 seed=seed,
@@ -248,6 +250,53 @@ def verify(
         elif not quiet:
             tables.print_verdict(_console(), found, verbose=verbose > 0)
         return found.exit_code
+
+    return _guarded(work, json=json, verbose=verbose)
+
+
+@app.command
+def prove(
+    original: str,
+    converted: str | None = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write the certificate here.")] = None,
+    check: Annotated[Path | None, Parameter(help="Check this certificate against the two files.")] = None,
+    lemmas: Annotated[bool, Parameter(negative=(), help="Have z3 prove the gates' lemmas as well.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Prove over the reals, from the two files alone, that CONVERTED computes what ORIGINAL computes.
+
+    Parameters
+    ----------
+    original
+        The ONNX file before.
+    converted
+        The ONNX file after; ORIGINAL.depool.onnx if not given.
+    """
+
+    def work() -> int:
+        from depool.report import proofs
+
+        paths = (original, converted or str(Path(original).with_suffix(".depool.onnx")))
+        if check is not None:
+            report = proofs.checked(check, *paths)
+            shown, text, code = proofs.report_object(report), proofs.report_text(report), proofs.exit_code(report)
+        else:
+            certificate = proofs.certified(*paths)
+            if output is not None:
+                proofs.write(certificate, output)
+            shown, text, code = certificate, proofs.certificate_text(certificate, output), Exit.DONE
+        proved = proofs.lemma_rows() if lemmas else []
+        if json:
+            _print_json(shown)
+        elif not quiet:
+            console = _console()
+            for line in [*proved, *text]:
+                console.print(line, markup=False, soft_wrap=False)
+        return code
 
     return _guarded(work, json=json, verbose=verbose)
 

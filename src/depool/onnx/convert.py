@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -68,6 +69,7 @@ class Options:
         verify: check the result before it is written.
         force: overwrite an existing file.
         seed, data: for the verification.
+        certificate: where to write the proof.
     """
 
     choice: Choice = Choice()
@@ -79,6 +81,7 @@ class Options:
     force: bool = False
     seed: int = 0
     data: Path | None = None
+    certificate: Path | None = None
 
     @property
     def given(self) -> Given:
@@ -213,6 +216,10 @@ def _checked(
     """The conversion's contract on the written file, and the verification."""
     written = files.read(path)
     check_written(source, written, path, result.records)
+    if options.certificate is not None:
+        from depool.proof import certify
+
+        files.write_text(json.dumps(certify(source, written), indent=1) + "\n", options.certificate)
     if not options.verify:
         return None
     check = Check(

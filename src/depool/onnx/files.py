@@ -130,6 +130,21 @@ def serialized(model: onnx.ModelProto) -> bytes:
     return data
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write a small text file whole or not at all.
+
+    Raises:
+        FileError: where it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".depool-", dir=path.absolute().parent) as scratch:
+            part = Path(scratch) / path.name
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
 def write(source: Source, model: onnx.ModelProto, path: Path) -> list[Path]:
     """Write a model and copies of its external files; their paths, the model's last."""
     locations = external_locations(model)
