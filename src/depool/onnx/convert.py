@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -45,6 +46,8 @@ class Result:
         refusals: selected pools that were left as they were.
         left: other pools that stay (not selected, or not ours), with the reason where there is one.
         verdict: the verification's outcome, or None where it was not asked for.
+        certificate: the proof over the reals, derived from the two files alone (see depool.proof).
+        unproved: why there is none, where it was tried.
     """
 
     model: onnx.ModelProto
@@ -54,6 +57,8 @@ class Result:
     refusals: tuple[Refusal, ...]
     left: tuple[Refusal, ...]
     verdict: Verdict | None = None
+    certificate: dict[str, Any] | None = None
+    unproved: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,13 +120,15 @@ def convert_file(path: str, output: str | None, options: Options, progress: Prog
             raise FileError("a model with external data cannot be written to standard output; give --output FILE")
         with tempfile.TemporaryDirectory(prefix="depool-") as scratch:
             written = files.write(source, result.model, Path(scratch) / "stdin.depool.onnx")[-1]
-            verdict = _checked(source, written, result, options, Path(written.name), progress)
+            result = _checked(source, written, result, options, Path(written.name), progress)
         sys.stdout.buffer.write(files.serialized(result.model))
         sys.stdout.buffer.flush()
-        return replace(result, verdict=verdict)
-    with files.staged(source, result.model, target) as written:
-        verdict = _checked(source, written, result, options, target, progress)
-    return replace(result, path=target, verdict=verdict)
+    else:
+        with files.staged(source, result.model, target) as written:
+            result = _checked(source, written, result, options, target, progress)
+    if options.certificate is not None:
+        files.write_text(json.dumps(result.certificate, indent=1) + "\n", options.certificate)
+    return replace(result, path=target)
 
 
 def target_path(path: str, output: str | None) -> Path | None:
@@ -212,16 +219,14 @@ def _correct_shapes(model: onnx.ModelProto) -> None:
 
 def _checked(
     source: files.Source, path: Path, result: Result, options: Options, target: Path, progress: Progress
-) -> Verdict | None:
-    """The conversion's contract on the written file, and the verification."""
+) -> Result:
+    """The conversion's contract on the written file, the proof and the verification."""
     written = files.read(path)
     check_written(source, written, path, result.records)
-    if options.certificate is not None:
-        from depool.proof import certify
-
-        files.write_text(json.dumps(certify(source, written), indent=1) + "\n", options.certificate)
+    if options.verify or options.certificate is not None:
+        result = _proved(source, written, result, options, progress)
     if not options.verify:
-        return None
+        return result
     check = Check(
         seed=options.seed,
         data=options.data,
@@ -231,4 +236,19 @@ def _checked(
     if verdict.equal is False:
         saved = f"; counterexample in {verdict.counterexample}" if verdict.counterexample else ""
         raise NotEqual(f"{target}: not written: {verdict.summary}{saved}")
-    return verdict
+    return replace(result, verdict=verdict)
+
+
+def _proved(
+    source: files.Source, written: files.Source, result: Result, options: Options, progress: Progress
+) -> Result:
+    """The certificate, or why there is none; where one was asked for, its absence is an error."""
+    from depool.proof import ProofError, certify
+
+    progress("proving", 0, len(result.records))
+    try:
+        return replace(result, certificate=certify(source, written))
+    except ProofError as error:
+        if options.certificate is not None:
+            raise
+        return replace(result, unproved=str(error))

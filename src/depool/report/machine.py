@@ -39,6 +39,8 @@ def result(made: Result, name: str) -> dict[str, Any]:
         pools=[asdict(record) for record in made.records],
         refused=[asdict(refusal) for refusal in made.refusals],
         left=[asdict(refusal) for refusal in made.left],
+        proved=made.certificate is not None,
+        unproved=made.unproved,
         verdict=None if made.verdict is None else asdict(made.verdict),
     )
 

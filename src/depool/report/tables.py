@@ -52,6 +52,10 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
     _print_refusals(console, (*result.refusals, *result.left))
     if result.verdict is not None:
         print_verdict(console, result.verdict, pools=False, verbose=verbose)
+    if result.certificate is not None:
+        console.print("proved over the reals, from the two files alone (depool prove shows how)")
+    elif result.unproved:
+        console.print(Text(f"not proved over the reals, measured only: {result.unproved}", style="yellow"))
     if result.records:
         console.print("for finite input: infinities and NaN are not preserved (depool verify --nonfinite shows it)")
     console.print(f"written: [bold]{_safe(target)}[/bold]", highlight=False)
