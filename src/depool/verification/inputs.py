@@ -140,14 +140,19 @@ def dims_of(shape: tuple[Size | str, ...], spatial: tuple[int, ...], batch: int)
     return tuple(filled)
 
 
-def model_kinds(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float) -> list[tuple[str, Array]]:
-    """Values for a model's floating-point input, inside its declared range."""
-    drawn = [
-        ("signed normal", rng.normal(size=shape)),
-        ("images in [0, 1)", rng.random(shape)),
-        ("all negative", -np.abs(rng.normal(size=shape)) - 0.01),
-        ("integers", rng.integers(-8, 9, shape).astype(np.float64)),
-    ]
-    if isfinite(low) and isfinite(high):
-        drawn[2] = ("declared range", low + (high - low) * rng.random(shape))
-    return [(kind, np.clip(values, low, high)) for kind, values in drawn]
+MODEL_KINDS = ("signed normal", "images in [0, 1)", "all negative", "integers")
+
+
+def model_values(kind: str, rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float) -> Array:
+    """Values of one of MODEL_KINDS for a model's floating-point input, inside its declared range."""
+    if kind == "signed normal":
+        values = rng.normal(size=shape)
+    elif kind == "images in [0, 1)":
+        values = rng.random(shape)
+    elif kind == "all negative":
+        values = -np.abs(rng.normal(size=shape)) - 0.01
+    else:
+        values = rng.integers(-8, 9, shape).astype(np.float64)
+    if isfinite(low) and isfinite(high) and not low <= values.min() <= values.max() <= high:
+        values = low + (high - low) * rng.random(shape)
+    return np.clip(values, low, high)

@@ -18,7 +18,7 @@ from depool.onnx.graph import attributes
 from depool.onnx.records import Record
 from depool.program import Array
 from depool.verification.compare import difference, worse
-from depool.verification.inputs import dims_of, model_kinds
+from depool.verification.inputs import MODEL_KINDS, dims_of, model_values
 from depool.verification.oracle import CannotRunError, Runner
 from depool.verification.verdict import OutputCheck
 
@@ -119,19 +119,17 @@ def drawn_inputs(
     dynamic = any(not isinstance(d, int) for v in inputs for d in _dims(v)[1:] if v.name not in shapes)
     for spatial in SPATIAL if dynamic else SPATIAL[:1]:
         shaped = {v.name: shapes.get(v.name) or dims_of(_dims(v), spatial, batch=2) for v in inputs}
-        kinds: dict[str, Feeds] = {}
-        for value in inputs:
-            dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            low, high = ranges.get(value.name, ranges.get("", (-inf, inf)))
-            for i, (kind, values) in enumerate(model_kinds(rng, shaped[value.name], low, high)):
-                floating = dtype.kind == "f" or dtype.name == "bfloat16"
-                typed = values.astype(dtype) if floating else rng.integers(0, 2, values.shape).astype(dtype)
-                kinds.setdefault(("first", "second", "third", "fourth")[i] if not floating else kind, {})
-                for name in kinds if not floating else [kind]:
-                    kinds[name][value.name] = typed
-        for kind, feeds in kinds.items():
-            if len(feeds) == len(inputs):
-                yield kind, feeds
+        for kind in MODEL_KINDS:
+            feeds = {}
+            for value in inputs:
+                dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+                low, high = ranges.get(value.name, ranges.get("", (-inf, inf)))
+                if dtype.kind == "f" or dtype.name == "bfloat16":
+                    values = model_values(kind, rng, shaped[value.name], low, high)
+                else:
+                    values = rng.integers(0, 2, shaped[value.name])
+                feeds[value.name] = values.astype(dtype)
+            yield kind, feeds
 
 
 def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feeds]]:
