@@ -171,7 +171,7 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
         conversions.append(conversion)
     if refusals and not options.allow_partial:
         raise NotConverted(tuple(refusals))
-    for path in dict.fromkeys(path for path, _ in done):
+    for path in reversed(list(dict.fromkeys(path for path, _ in done))):  # what is inside first: nodes are copied
         _splice({output: made for (scope, output), made in done.items() if scope == path})
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
