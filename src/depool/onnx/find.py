@@ -15,8 +15,8 @@ from depool.errors import Refusal, Refused
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size
 from depool.numerics import TYPES
+from depool.onnx.bounds import Interval, intervals
 from depool.onnx.graph import Scope, scopes
-from depool.onnx.intervals import Interval, intervals
 from depool.onnx.padding import absorb
 from depool.onnx.quantized import INTEGERS, dequantized, quantized
 from depool.onnx.shapes import Types, ValueType, infer
