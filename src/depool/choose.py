@@ -204,7 +204,7 @@ def _average(spec: PoolSpec, window: Window) -> Conversion:
     """Average pooling is one convolution: entries 1 / n, strides and zero pads of the pool."""
     n = prod(window.kernel_shape)
     kernel = np.full((1, 1, *window.kernel_shape), 1 / n)
-    program = Program(spec.rank, (Conv(0, kernel, window),), Rounding(products=n))
+    program = Program(spec.rank, (Conv(0, kernel, window),), Rounding(products=n, heaviest=float(n)))
     edge = Border("zero", "the average counts the padding as zeros", window)
     return Conversion(spec, window, edge, "average", "sequential", "grouped", "none", program)
 

@@ -20,6 +20,8 @@ from depool.program import Array
 
 BUDGET = 4_000_000
 """Elements of one input; larger pools get fewer samples."""
+SPIKES = 40_000_000
+"""Elements of all inputs with spikes together."""
 
 
 def pool_inputs(record: Record, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
@@ -115,6 +117,9 @@ def _spikes(record: Record, sizes: tuple[int, ...], rng: np.random.Generator) ->
         for k, d, s, n in zip(spec.kernel_shape, spec.dilations, spec.strides, sizes, strict=True)
     ]
     offsets = list(product(*map(range, periods)))
+    most = max(record.channels, SPIKES // prod(sizes))
+    if len(offsets) > most:  # a very large window: a sample of its positions
+        offsets = [offsets[i] for i in sorted(rng.choice(len(offsets), most, replace=False))]
     per = max(1, BUDGET // (record.channels * prod(sizes)))
     low = max(record.facts.lower, -3.0)
     high = min(record.facts.upper, max(5.0, low + 8.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from depool.onnx.graph import attributes
 from depool.onnx.records import Record
 from depool.program import Array
 from depool.verification.compare import difference, worse
-from depool.verification.inputs import MODEL_KINDS, dims_of, model_values
+from depool.verification.inputs import BUDGET, MODEL_KINDS, dims_of, model_values
 from depool.verification.oracle import CannotRunError, Runner
 from depool.verification.verdict import OutputCheck
 
@@ -119,6 +119,8 @@ def drawn_inputs(
     dynamic = any(not isinstance(d, int) for v in inputs for d in _dims(v)[1:] if v.name not in shapes)
     for spatial in SPATIAL if dynamic else SPATIAL[:1]:
         shaped = {v.name: shapes.get(v.name) or dims_of(_dims(v), spatial, batch=2) for v in inputs}
+        if spatial != SPATIAL[0] and max(map(prod, shaped.values()), default=0) > BUDGET:
+            continue
         for kind in MODEL_KINDS:
             feeds = {}
             for value in inputs:
