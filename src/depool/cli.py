@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from depool import __version__
-from depool.errors import DepoolError, Exit, NotConverted, UsageError
+from depool.errors import DepoolError, Exit, NotConverted, UnexpectedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +28,17 @@ app = App(
     help_epilogue="Exit codes: 0 done, 1 not equal, 2 usage, 3 some pools not converted, 4 undecided, 5 file error.",
 )
 
+
+def _file_or_dash(kind: object, value: str | None) -> None:
+    """- is standard input or output; any other word with a hyphen in front is a mistyped option."""
+    del kind
+    if value is not None and value.startswith("-") and value != "-":
+        raise ValueError("there is no such option.")
+
+
+Model = Annotated[
+    str, Parameter(allow_leading_hyphen=True, validator=_file_or_dash, help="An ONNX file, or - for standard input.")
+]
 Scheme = Annotated[
     Literal["auto", "tree", "separable", "shallow"],
     Parameter(help="Which maxima are taken; shallow has fewest ReLU layers."),
@@ -66,7 +79,7 @@ Verbose = Annotated[
 
 @app.command
 def inspect(
-    model: str,
+    model: Model,
     /,
     *,
     scheme: Scheme = "auto",
@@ -85,13 +98,7 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> int:
-    """Show each pool of MODEL, what is known of its input, and what convert would make of it and cost.
-
-    Parameters
-    ----------
-    model
-        An ONNX file, or - for standard input.
-    """
+    """Show each pool of MODEL, what is known of its input, and what convert would make of it and cost."""
 
     def work() -> int:
         import depool
@@ -123,11 +130,17 @@ def inspect(
 
 @app.command
 def convert(
-    model: str,
+    model: Model,
     /,
     *,
     output: Annotated[
-        str | None, Parameter(name=["--output", "-o"], help="MODEL.depool.onnx if not given; - is standard output.")
+        str | None,
+        Parameter(
+            name=["--output", "-o"],
+            allow_leading_hyphen=True,
+            validator=_file_or_dash,
+            help="MODEL.depool.onnx if not given; - is standard output.",
+        ),
     ] = None,
     scheme: Scheme = "auto",
     form: Form = "auto",
@@ -151,13 +164,7 @@ def convert(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> int:
-    """Rewrite the pools of MODEL as Conv, Relu, Add and Concat, and verify the result.
-
-    Parameters
-    ----------
-    model
-        An ONNX file, or - for standard input.
-    """
+    """Rewrite the pools of MODEL as Conv, Relu, Add and Concat, and verify the result."""
 
     def work() -> int:
         import depool
@@ -199,8 +206,8 @@ def convert(
 
 @app.command
 def verify(
-    original: str,
-    converted: str,
+    original: Annotated[Model, Parameter(help="The ONNX file before; - is standard input.")],
+    converted: Annotated[Model, Parameter(help="The ONNX file after.")],
     /,
     *,
     data: Data = None,
@@ -217,15 +224,7 @@ def verify(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> int:
-    """Check that CONVERTED computes what ORIGINAL computes: each pool against its promise, then end to end.
-
-    Parameters
-    ----------
-    original
-        The ONNX file before.
-    converted
-        The ONNX file after.
-    """
+    """Check that CONVERTED computes what ORIGINAL computes: each pool against its promise, then end to end."""
 
     def work() -> int:
         import depool
@@ -256,8 +255,15 @@ def verify(
 
 @app.command
 def prove(
-    original: str,
-    converted: str | None = None,
+    original: Annotated[Model, Parameter(help="The ONNX file before; - is standard input.")],
+    converted: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            validator=_file_or_dash,
+            help="The ONNX file after; ORIGINAL.depool.onnx if not given.",
+        ),
+    ] = None,
     /,
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write the certificate here.")] = None,
@@ -267,15 +273,7 @@ def prove(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> int:
-    """Prove over the reals, from the two files alone, that CONVERTED computes what ORIGINAL computes.
-
-    Parameters
-    ----------
-    original
-        The ONNX file before.
-    converted
-        The ONNX file after; ORIGINAL.depool.onnx if not given.
-    """
+    """Prove over the reals, from the two files alone, that CONVERTED computes what ORIGINAL computes."""
 
     def work() -> int:
         from depool.report import proofs
@@ -320,7 +318,9 @@ def demo(
 
         made = make(size, seed, pairing)
         if json:
-            _print_json(as_json(made))
+            from depool.report import machine
+
+            _print_json({"schema": machine.SCHEMA, "command": "demo", **as_json(made)})
         elif kernels is not None:
             sys.stdout.write(kernels_text(made, kernels) + "\n")
         elif not quiet:
@@ -334,10 +334,12 @@ def main() -> None:
     """Run the command line and exit with its code."""
     try:
         code = app(print_error=False, exit_on_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
-        sys.stderr.write(f"depool: {_one_line(str(error))}; see depool --help\n")
-        code = Exit.USAGE
-    except BrokenPipeError:
+        text = _one_line(str(error)).rstrip(".")
+        code = _failed(UsageError(f"{text} (see depool --help)"), json="--json" in sys.argv)
+    except BrokenPipeError:  # the reader has seen enough; nothing may be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
     except KeyboardInterrupt:
         sys.stderr.write("depool: stopped\n")
@@ -349,24 +351,26 @@ def _guarded(work: Callable[[], int], *, json: bool, verbose: int) -> int:
     """Run a command; errors become one line and an exit code."""
     try:
         return work()
-    except DepoolError as error:
-        if verbose > 1:
-            raise
-        if json:
-            from depool.report import machine
-
-            _print_json(machine.error(error))
-        for line in map(str, error.refusals) if isinstance(error, NotConverted) else [str(error)]:
-            sys.stderr.write(f"depool: {_one_line(line)}\n")
-        return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, a user sees one line
         if verbose > 1:
-            raise
-        text = f"{type(error).__name__}: {_one_line(str(error))}"
-        sys.stderr.write(f"depool: unexpected {text}; run again with -vv and please report it\n")
-        return Exit.INCONCLUSIVE
+            traceback.print_exc()
+        if not isinstance(error, DepoolError):
+            text = f"unexpected {type(error).__name__}: {_one_line(str(error))}"
+            error = UnexpectedError(f"{text}; run again with -vv and please report it")
+        return _failed(error, json=json)
+
+
+def _failed(error: DepoolError, *, json: bool) -> Exit:
+    """Say what went wrong: one line, or one for each pool that was refused."""
+    if json:
+        from depool.report import machine
+
+        _print_json(machine.error(error))
+    for line in map(str, error.refusals) if isinstance(error, NotConverted) else [str(error)]:
+        sys.stderr.write(f"depool: {_one_line(line)}\n")
+    return error.exit_code
 
 
 def _ranges(given: list[str] | None) -> dict[str, tuple[float, float]] | None:
@@ -401,8 +405,14 @@ def _shapes(given: list[str] | None) -> dict[str, tuple[int, ...]] | None:
 def _console(*, to_stderr: bool = False) -> Console:
     from rich.console import Console
 
-    console = Console(stderr=to_stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=to_stderr, highlight=False, width=80)
+    class Page(Console):
+        """Rich exits with 1 where a reader stops early, and 1 means not equal here."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    page = Page(stderr=to_stderr, highlight=False)
+    return page if page.is_terminal else Page(stderr=to_stderr, highlight=False, width=80)
 
 
 def _progress(*, shown: bool) -> ProgressLine:

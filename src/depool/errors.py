@@ -78,3 +78,9 @@ class NotEqual(DepoolError):
     """The converted model broke its promise; nothing was written but the counterexample."""
 
     exit_code = Exit.NOT_EQUAL
+
+
+class UnexpectedError(DepoolError):
+    """A mistake of depool's own, of which no more is known."""
+
+    exit_code = Exit.INCONCLUSIVE

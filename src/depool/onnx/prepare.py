@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from depool.errors import FileError
+from depool.errors import FileError, UsageError
 from depool.onnx.graph import standard_opset
 
 
@@ -16,8 +16,12 @@ def prepared(
     """The model with its opset raised and its input shapes fixed; the model itself if nothing is asked.
 
     Raises:
-        FileError: where onnx cannot convert it, or a shape does not fit.
+        FileError: where onnx cannot convert it.
+        UsageError: where a shape does not fit.
     """
+    newest = onnx.defs.onnx_opset_version()
+    if opset is not None and not 1 <= opset <= newest:
+        raise FileError(f"--opset {opset}: the installed onnx knows opsets up to {newest}")
     if opset is not None and opset != standard_opset(model.opset_import):
         try:
             model = onnx.version_converter.convert_version(model, opset)
@@ -36,18 +40,18 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...
     """Write these dimensions into the declarations of the model's inputs.
 
     Raises:
-        FileError: for a name that is no input, or another number of dimensions.
+        UsageError: for a name that is no input, or another number of dimensions.
     """
     inputs = {value.name: value for value in model.graph.input}
     for name, dims in shapes.items():
         if name not in inputs:
-            raise FileError(f"--shape {name}: the model has no such input; it has {', '.join(sorted(inputs))}")
+            raise UsageError(f"--shape {name}: the model has no such input; it has {', '.join(sorted(inputs))}")
         tensor = inputs[name].type.tensor_type
         if tensor.HasField("shape") and len(tensor.shape.dim) != len(dims):
-            raise FileError(f"--shape {name}: the input has {len(tensor.shape.dim)} dimensions, not {len(dims)}")
+            raise UsageError(f"--shape {name}: the input has {len(tensor.shape.dim)} dimensions, not {len(dims)}")
         for declared, wanted in zip(tensor.shape.dim, dims, strict=False):
             if declared.dim_value > 0 and declared.dim_value != wanted:
-                raise FileError(f"--shape {name}: the input's {declared.dim_value} cannot become {wanted}")
+                raise UsageError(f"--shape {name}: the input's {declared.dim_value} cannot become {wanted}")
         del tensor.shape.dim[:]
         for size in dims:
             tensor.shape.dim.add().dim_value = size

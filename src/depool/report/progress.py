@@ -30,7 +30,8 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:  # else rich would print an empty line
+            self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show how far the work is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,9 @@ from depool.onnx.convert import Result
 from depool.onnx.inspect import Planned, Survey
 from depool.report import words
 from depool.verification.verdict import OutputCheck, PoolCheck, SpecialCheck, Verdict
+
+LABEL = 8
+"""The width of the labels at the left of a block."""
 
 
 def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
@@ -26,6 +30,7 @@ def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
     added = sum(planned.cost.weight_bytes for planned in survey.pools if planned.cost)
     macs = sum(planned.cost.macs for planned in survey.pools if planned.cost)
     if survey.pools:
+        console.print()
         console.print(f"in all: {words.count(macs)} MACs for one sample, {words.size(added)} added to the file")
     if survey.refused:
         console.print(f"[yellow]{_many(survey.refused, 'pool')} would be refused[/yellow]")
@@ -34,8 +39,9 @@ def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
 def print_result(console: Console, result: Result, name: str, *, verbose: bool) -> None:
     """What was converted, and how equal it is."""
     target = str(result.path) if result.path is not None else "standard output"
-    pools = _many(len(result.records), "pool")
-    console.print(f"[bold]{_safe(name)}[/bold]: {pools} became Conv, Relu, Add, Concat")
+    title = "standard input" if name == "-" else _safe(name)
+    pools = f"{_many(len(result.records), 'pool')} became Conv, Relu, Add, Concat"
+    console.print(f"[bold]{title}[/bold]: {pools if result.records else 'no pool was converted'}")
     checks = {check.where: check for check in result.verdict.pools} if result.verdict else {}
     for record, conversion in zip(result.records, result.conversions, strict=True):
         rows = [
@@ -57,8 +63,8 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
     elif result.unproved:
         console.print(Text(f"not proved over the reals, measured only: {result.unproved}", style="yellow"))
     if result.records:
-        console.print("for finite input: infinities and NaN are not preserved (depool verify --nonfinite shows it)")
-    console.print(f"written: [bold]{_safe(target)}[/bold]", highlight=False)
+        console.print("for finite input only; depool verify --nonfinite shows what inf and NaN become")
+    console.print(f"written: [bold]{_safe(target)}[/bold]", soft_wrap=True)
     if result.verdict is None:
         console.print("[yellow]not verified (--no-verify)[/yellow]")
 
@@ -69,15 +75,19 @@ def print_verdict(console: Console, verdict: Verdict, *, pools: bool = True, ver
         for check in verdict.pools:
             _block(console, check.where, "", _measured(check, verbose=verbose))
     if verdict.outputs:
+        console.print()
+        console.print("end to end, as measured")
         console.print(_outputs(verdict.outputs))
     if verdict.special:
+        console.print()
         console.print(_special(verdict.special))
+    console.print()
     for note in verdict.notes:
         console.print(Text(f"note: {note}", style="yellow"))
     style = {True: "bold green", False: "bold red", None: "bold yellow"}[verdict.equal]
     console.print(Text(verdict.summary, style=style))
     if verdict.counterexample is not None:
-        console.print(f"counterexample: {_safe(str(verdict.counterexample))}", highlight=False)
+        console.print(f"counterexample: {_safe(str(verdict.counterexample))}", soft_wrap=True)
 
 
 def _print_planned(console: Console, planned: Planned, *, verbose: bool) -> None:
@@ -115,12 +125,10 @@ def _measured(check: PoolCheck, *, verbose: bool) -> list[tuple[str, str]]:
         return [*rows, ("checked", f"BROKEN: {check.note}")]
     found = check.difference
     if found is None or check.bound == 0:
-        text = f"{check.windows:,} outputs, all identical"
+        rows.append(("checked", f"{check.windows:,} outputs, all identical"))
     else:
-        text = (
-            f"{check.windows:,} outputs, {found.max_abs:.3g} at most, {check.share:.0%} of the bound, on {check.kind}"
-        )
-    rows.append(("checked", text))
+        rows.append(("checked", f"{check.windows:,} outputs stay within {check.share:.0%} of the bound"))
+        rows.append(("", f"worst: {found.max_abs:.3g} off {found.expected:.3g}, on input {check.kind!r}"))
     if verbose:
         rows.append(("oracle", check.oracle))
         if found is not None:
@@ -129,16 +137,16 @@ def _measured(check: PoolCheck, *, verbose: bool) -> list[tuple[str, str]]:
 
 
 def _outputs(outputs: tuple[OutputCheck, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, title="end to end, as measured", title_justify="left", title_style="")
+    table = Table(box=None, pad_edge=False)
     table.add_column("output", overflow="fold", ratio=1)
-    for name in ("difference", "ulps", "tolerance that passes", "average pools would give"):
+    swaps = any(check.noticed is not None for check in outputs)
+    for name in ("difference", "ulps", "tolerance that passes", *(["average pools would give"] if swaps else [])):
         table.add_column(name, justify="right", max_width=13)
     for check in outputs:
         found = check.difference
-        swapped = "" if check.noticed is None else f"{check.swapped:.2g}"
-        table.add_row(
-            Text(check.name), f"{found.max_abs:.3g}", words.count(found.max_ulp), f"{found.tolerance:.2g}", swapped
-        )
+        swapped = "-" if check.noticed is None else f"{check.swapped:.2g}"
+        numbers = [f"{found.max_abs:.3g}", words.count(found.max_ulp), f"{found.tolerance:.2g}"]
+        table.add_row(Text(check.name), *numbers, *([swapped] if swaps else []))
     return table
 
 
@@ -167,12 +175,10 @@ def _block(console: Console, name: str, title: str, rows: list[tuple[str, str]])
     console.print(Text(name, style="bold"))
     if title:
         console.print(Text(f"  {title}"))
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(min_width=9, no_wrap=True)
-    table.add_column(overflow="fold", ratio=1)
+    room = max(console.width - LABEL - 3, 20)
     for label, text in rows:
-        table.add_row(f"  {label}", Text(text))
-    console.print(table)
+        for i, line in enumerate(wrap(text, room, break_on_hyphens=False)):
+            console.print(Text(f"  {'' if i else label:<{LABEL}} {line}"))
 
 
 def _facts(lower: float, upper: float, reason: str) -> str:

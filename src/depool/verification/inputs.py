@@ -32,7 +32,8 @@ def pool_inputs(record: Record, rng: np.random.Generator) -> Iterator[tuple[str,
             shape = (1, *shape[1:])
         drawn = _integers if record.dtype in {"int8", "uint8"} else _drawn
         for kind, values in drawn(record, shape, rng):
-            yield kind, _typed(_inside(values, record, rng), record)
+            inside = _inside(values, record, rng)
+            yield kind if inside is values else f"{kind}, folded into its range", _typed(inside, record)
         for values in _spikes(record, sizes, rng):
             yield "one hot spike", _typed(_inside(values, record, rng), record)
 

@@ -67,7 +67,8 @@ def judge(
     if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given)):
         return None, "the given data lie outside the declared range; the conversion promises nothing there"
     if records and not changes:
-        return True, f"equal: {len(pools)} pools keep their promise, and nothing else was changed"
+        kept = "1 pool keeps its promise" if len(pools) == 1 else f"{len(pools)} pools keep their promise"
+        return True, f"equal: {kept}, and nothing else was changed"
     if not checks:
         return None, "nothing could be compared; see the notes"
     return True, f"equal within {tolerance:g} as measured end to end; nothing is promised"
