@@ -14,7 +14,7 @@ import onnx
 
 import depool
 from depool.choose import Choice, Conversion
-from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused
+from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused, UsageError
 from depool.onnx import files
 from depool.onnx.ensures import check_written
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
@@ -147,6 +147,8 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     model = onnx.ModelProto()
     model.CopyFrom(source.model)
     found = list(find(model, source.folder, options.selection))
+    if options.selection.only and not any(isinstance(item, PoolSite) or item.selected for item in found):
+        raise UsageError(f"no pool is named like {', '.join(options.selection.only)}; depool inspect lists the names")
     names = Names(model)
     previous = read_records(model)
     done: dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]] = {}

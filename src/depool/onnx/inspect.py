@@ -10,6 +10,7 @@ import numpy as np
 from depool.choose import Choice, Conversion
 from depool.cost import activation_elements, nominal
 from depool.errors import Refusal, Refused
+from depool.geometry import Size
 from depool.numerics import TYPES, statement
 from depool.onnx import files
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
@@ -127,12 +128,12 @@ def _planned(site: PoolSite, choice: Choice) -> Planned:
     except Refused as refused:
         reason = refused.refusal
         return Planned(site, before, None, Refusal(reason.code, site.where, reason.reason, reason.fix))
-    cost = _cost(site, conversion)
+    price = cost(conversion, site.channels, site.sizes, site.dtype)
     warning = ""
-    if conversion.channels == "dense" and cost.weight_bytes > LARGE_BYTES:
-        grouped = cost.weight_bytes / site.channels
+    if conversion.channels == "dense" and price.weight_bytes > LARGE_BYTES:
+        grouped = price.weight_bytes / site.channels
         warning = (
-            f"dense kernels for {site.channels} channels weigh {cost.weight_bytes / 2**20:.0f} MiB; "
+            f"dense kernels for {site.channels} channels weigh {price.weight_bytes / 2**20:.0f} MiB; "
             f"--channels grouped would need {grouped / 2**20:.1f} MiB"
         )
     return Planned(
@@ -141,26 +142,27 @@ def _planned(site: PoolSite, choice: Choice) -> Planned:
         conversion,
         None,
         statement(conversion.program.rounding, TYPES.get(site.dtype, site.dtype), site.facts.max_abs),
-        cost,
+        price,
         warning,
     )
 
 
-def _cost(site: PoolSite, conversion: Conversion) -> Cost:
-    program, channels = conversion.program, site.channels
-    sizes = nominal(site.sizes, conversion.window.extent)
-    outputs = prod(conversion.window.out_sizes(sizes)) * channels
-    item = np.dtype(TYPES.get(site.dtype, site.dtype)).itemsize
+def cost(conversion: Conversion, channels: int, sizes: tuple[Size, ...], dtype: str) -> Cost:
+    """What a conversion costs on an input of so many channels and these sizes."""
+    program = conversion.program
+    counted = nominal(sizes, conversion.window.extent)
+    outputs = prod(conversion.window.out_sizes(counted)) * channels
+    item = np.dtype(TYPES.get(dtype, dtype)).itemsize
     wide = channels if conversion.channels == "dense" else 1
     parameters = _parameters(program, channels, wide)
     return Cost(
-        sizes=sizes,
-        nominal=None in site.sizes,
-        comparisons=outputs * (prod(site.spec.kernel_shape) - 1),
-        macs=program.macs(sizes) * channels * wide,
+        sizes=counted,
+        nominal=None in sizes,
+        comparisons=outputs * (prod(conversion.spec.kernel_shape) - 1),
+        macs=program.macs(counted) * channels * wide,
         parameters=parameters,
         weight_bytes=parameters * item,
-        activation_bytes=activation_elements(program, sizes) * channels * item,
+        activation_bytes=activation_elements(program, counted) * channels * item,
         relu_layers=program.relu_layers,
         relus_per_output=float(program.relus_per_output),
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from depool.errors import Refusal
 from depool.onnx.convert import Result
-from depool.onnx.inspect import Planned, Survey
+from depool.onnx.inspect import Cost, Planned, Survey, cost
 from depool.report import words
 from depool.verification.verdict import OutputCheck, PoolCheck, SpecialCheck, Verdict
 
@@ -40,7 +40,10 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
     """What was converted, and how equal it is."""
     target = str(result.path) if result.path is not None else "standard output"
     title = "standard input" if name == "-" else _safe(name)
-    pools = f"{_many(len(result.records), 'pool')} became Conv, Relu, Add, Concat"
+    kinds = ", ".join(
+        sorted({"QLinearConv" if r.gate == "saturating" else "Conv, Relu, Add, Concat" for r in result.records})
+    )
+    pools = f"{_many(len(result.records), 'pool')} became {kinds}"
     console.print(f"[bold]{title}[/bold]: {pools if result.records else 'no pool was converted'}")
     checks = {check.where: check for check in result.verdict.pools} if result.verdict else {}
     for record, conversion in zip(result.records, result.conversions, strict=True):
@@ -49,6 +52,7 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
             ("border", f"{record.border}: {record.reason}"),
             ("plan", words.how(record.scheme, record.form, record.layout, record.gate)),
             ("", words.relus(conversion)),
+            *_cost(cost(conversion, record.channels, record.sizes, record.dtype)),
         ]
         check = checks.get(record.where)
         if check is not None:
@@ -91,23 +95,22 @@ def print_verdict(console: Console, verdict: Verdict, *, pools: bool = True, ver
 
 
 def _print_planned(console: Console, planned: Planned, *, verbose: bool) -> None:
-    site, conversion, cost = planned.site, planned.conversion, planned.cost
+    site, conversion, price = planned.site, planned.conversion, planned.cost
     title = words.geometry(site.node.op_type, site.spec)
     rows = [
         ("input", f"from {planned.preceded_by}; {_facts(site.facts.lower, site.facts.upper, site.facts.reason)}"),
     ]
-    if conversion is not None and cost is not None:
+    if conversion is not None and price is not None:
         rows += [
             ("border", f"{conversion.border.rule}: {conversion.border.reason}"),
             ("plan", words.how(conversion.scheme, conversion.form, conversion.channels, conversion.gate)),
             ("", words.relus(conversion)),
             ("promise", planned.promise),
-            ("cost", f"{words.count(cost.macs)} MACs against {words.count(cost.comparisons)} comparisons"),
-            ("", f"{words.count(cost.parameters)} parameters ({words.size(cost.weight_bytes)})"),
-            ("", f"{words.size(cost.activation_bytes)} of activations alive at once"),
+            *_cost(price),
+            ("", f"{words.size(price.activation_bytes)} of activations alive at once"),
         ]
-        if cost.nominal:
-            rows.append(("", f"counted at {'x'.join(map(str, cost.sizes))}, since the sizes are dynamic"))
+        if price.nominal:
+            rows.append(("", f"counted at {'x'.join(map(str, price.sizes))}, since the sizes are dynamic"))
         if verbose:
             rows.append(("nodes", repr(conversion.program)))
         if planned.warning:
@@ -115,6 +118,12 @@ def _print_planned(console: Console, planned: Planned, *, verbose: bool) -> None
     if planned.refusal is not None:
         rows += [("refused", f"{planned.refusal.code}: {planned.refusal.reason}"), ("to do", planned.refusal.fix)]
     _block(console, site.where, f"{title} on {words.tensor(site.channels, site.sizes, site.dtype)}", rows)
+
+
+def _cost(price: Cost) -> list[tuple[str, str]]:
+    parameters = f"{words.count(price.parameters)} parameters ({words.size(price.weight_bytes)})"
+    against = f"{words.count(price.macs)} MACs against {words.count(price.comparisons)} comparisons"
+    return [("cost", f"{against}, {parameters}")]
 
 
 def _measured(check: PoolCheck, *, verbose: bool) -> list[tuple[str, str]]:
@@ -128,7 +137,8 @@ def _measured(check: PoolCheck, *, verbose: bool) -> list[tuple[str, str]]:
         rows.append(("checked", f"{check.windows:,} outputs, all identical"))
     else:
         rows.append(("checked", f"{check.windows:,} outputs stay within {check.share:.0%} of the bound"))
-        rows.append(("", f"worst: {found.max_abs:.3g} off {found.expected:.3g}, on input {check.kind!r}"))
+        size = f"{found.max_abs:.3g} ({found.max_ulp:.3g} ulp)"
+        rows.append(("", f"worst: {size} off {found.expected:.3g}, on input {check.kind!r}"))
     if verbose:
         rows.append(("oracle", check.oracle))
         if found is not None:

@@ -114,7 +114,8 @@ def _compared(
     share = np.divide(apart, bound, out=np.zeros_like(apart), where=bound > 0)
     if check.difference is None or share.max(initial=0) > check.share:
         at = tuple(int(i) for i in np.unravel_index(int(np.argmax(share)), share.shape))
-        found = replace(found, index=at, max_abs=float(apart[at]), expected=float(expected[at]), got=float(got[at]))
+        found = difference(expected[at].reshape(1), got[at].reshape(1))
+        found = replace(found, index=at)
         check = replace(check, difference=found, kind=kind, bound=float(bound[at]), share=float(share[at]))
     return check, None
 
