@@ -18,6 +18,7 @@ from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused, U
 from depool.onnx import files
 from depool.onnx.ensures import check_written
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
+from depool.onnx.graph import subgraphs
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, Record, read_records, record_of, write_records
 from depool.onnx.shapes import forget_shapes
@@ -124,7 +125,7 @@ def convert_file(path: str, output: str | None, options: Options, progress: Prog
         sys.stdout.buffer.write(files.serialized(result.model))
         sys.stdout.buffer.flush()
     else:
-        with files.staged(source, result.model, target) as written:
+        with files.staged(source, result.model, target, force=options.force) as written:
             result = _checked(source, written, result, options, target, progress)
     if options.certificate is not None:
         files.write_text(json.dumps(result.certificate, indent=1) + "\n", options.certificate)
@@ -135,6 +136,8 @@ def target_path(path: str, output: str | None) -> Path | None:
     """Where the result goes; None is standard output."""
     if output == files.STANDARD_IO or (output is None and path == files.STANDARD_IO):
         return None
+    if output is None and not Path(path).name:
+        raise FileError(f"{path!r}: is a folder; name a file")
     return Path(output) if output is not None else Path(path).with_suffix(".depool.onnx")
 
 
@@ -217,6 +220,9 @@ def _correct_shapes(model: onnx.ModelProto) -> None:
         for output in model.graph.output:
             if output.name in true and true[output.name].type.tensor_type.HasField("shape"):
                 output.type.tensor_type.shape.CopyFrom(true[output.name].type.tensor_type.shape)
+        for node in model.graph.node:
+            for _, inner in subgraphs(node):
+                forget_shapes(inner)
 
 
 def _checked(

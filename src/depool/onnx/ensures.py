@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 from onnx import numpy_helper
 
@@ -23,6 +23,7 @@ from depool.onnx.graph import Scope, scopes
 from depool.onnx.records import Record
 
 ALLOWED = frozenset({"Conv", "Relu", "Add", "Concat", "Constant", "QLinearConv"})
+BLOCK = 2**22
 
 
 class BrokenPromiseError(DepoolError):
@@ -127,21 +128,24 @@ def _changed_weights(scope: Scope, other: Scope) -> Iterator[str]:
 def _same_tensor(one: onnx.TensorProto, other: onnx.TensorProto, folder: Path, other_folder: Path) -> bool:
     if onnx.TensorProto.EXTERNAL not in {one.data_location, other.data_location}:
         return bool(one == other)
-    same: Any = (one.dims, one.data_type) == (other.dims, other.data_type)
-    return bool(same) and np.array_equal(_bytes(one, folder), _bytes(other, other_folder))
+    if (one.dims, one.data_type) != (other.dims, other.data_type):
+        return False
+    return all(a == b for a, b in zip_longest(_blocks(one, folder), _blocks(other, other_folder)))
 
 
-def _bytes(tensor: onnx.TensorProto, folder: Path) -> Any:
-    """The raw bytes, of an external tensor by memory map."""
+def _blocks(tensor: onnx.TensorProto, folder: Path) -> Iterator[bytes]:
+    """The raw bytes, piece by piece, so that a large external tensor never is in memory."""
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return np.frombuffer(numpy_helper.to_array(tensor).tobytes(), np.uint8)
+        data = numpy_helper.to_array(tensor).tobytes()
+        yield from (data[i : i + BLOCK] for i in range(0, len(data), BLOCK))
+        return
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    offset = int(entries.get("offset", 0))
-    length = int(entries["length"]) if "length" in entries else None
-    path = folder / entries["location"]
-    if not path.stat().st_size:
-        return np.zeros(0, np.uint8)
-    return np.memmap(path, np.uint8, "r", offset)[:length]
+    with (folder / entries["location"]).open("rb") as file:
+        file.seek(int(entries.get("offset", 0)))
+        left = int(entries["length"]) if "length" in entries else sys.maxsize
+        while left and (block := file.read(min(left, BLOCK))):
+            left -= len(block)
+            yield block
 
 
 def _check(original: onnx.ModelProto, path: Path) -> None:

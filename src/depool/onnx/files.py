@@ -49,6 +49,8 @@ def read(path: str | os.PathLike[str]) -> Source:
         data = sys.stdin.buffer.read() if str(path) == STANDARD_IO else Path(path).read_bytes()
     except FileNotFoundError:
         raise FileError(f"{name}: no such file") from None
+    except ValueError as error:  # a zero byte
+        raise FileError(f"{name!r}: cannot be read ({error})") from error
     except OSError as error:
         raise FileError(f"{name}: cannot be read ({error.strerror or error})") from error
     model = onnx.ModelProto()
@@ -85,6 +87,11 @@ def check_target(path: Path, source: str, *, force: bool) -> None:
     Raises:
         FileError: says which, and what to do.
     """
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+        if not isinstance(error, FileNotFoundError):
+            raise FileError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
     if path.is_dir():
         raise FileError(f"{path}: is a folder; name a file")
     if not path.absolute().parent.is_dir():
@@ -96,10 +103,11 @@ def check_target(path: Path, source: str, *, force: bool) -> None:
 
 
 @contextmanager
-def staged(source: Source, model: onnx.ModelProto, path: Path) -> Iterator[Path]:
+def staged(source: Source, model: onnx.ModelProto, path: Path, *, force: bool = False) -> Iterator[Path]:
     """Write a model to a temporary folder beside `path`; move it there when the block ends well.
 
-    External files of the source are copied, byte for byte, as `<name>.data`.
+    External files of the source are copied, byte for byte, as `<name>.data`, none over an existing file that
+    `force` does not cover, and never over one that the source itself reads.
 
     Yields:
         The temporary file, complete with its external data, for checks.
@@ -110,6 +118,12 @@ def staged(source: Source, model: onnx.ModelProto, path: Path) -> Iterator[Path]
     try:
         with tempfile.TemporaryDirectory(prefix=".depool-", dir=path.absolute().parent) as scratch:
             written = write(source, model, Path(scratch) / path.name)
+            own = [(source.folder / location).resolve() for location in external_locations(source.model)]
+            for data in (path.absolute().parent / file.name for file in written[:-1]):
+                if data.resolve() in own:
+                    raise FileError(f"{data}: is read by the input itself; give another --output")
+                if data.exists() and not force:
+                    raise FileError(f"{data}: exists; give --force to overwrite it, or another --output")
             yield written[-1]
             for file in written:
                 file.replace(path.absolute().parent / file.name)
@@ -176,7 +190,10 @@ def _external_files(model: onnx.ModelProto) -> dict[str, int]:
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             entries = {entry.key: entry.value for entry in tensor.external_data}
-            end = int(entries.get("offset", 0)) + int(entries.get("length", 0))
+            numbers = [entries.get(key, "0") for key in ("offset", "length")]
+            if not all(number.isdecimal() for number in numbers):
+                raise FileError(f"the external data of {tensor.name!r} has no valid place: {dict(entries)}")
+            end = sum(map(int, numbers))
             location = entries.get("location", "")
             found[location] = max(found.get(location, 0), end)
     return found

@@ -20,14 +20,7 @@ from depool.onnx.graph import Scope, scopes
 from depool.onnx.padding import absorb
 from depool.onnx.quantized import INTEGERS, dequantized, quantized
 from depool.onnx.shapes import Types, ValueType, infer
-from depool.onnx.spec import AVERAGE_POOLS, MAX_POOLS, NOT_OURS, pool_spec
-
-FLOATS: dict[int, str] = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.DOUBLE: "float64",
-    onnx.TensorProto.FLOAT16: "float16",
-    onnx.TensorProto.BFLOAT16: "bfloat16",
-}
+from depool.onnx.spec import AVERAGE_POOLS, FLOATS, MAX_POOLS, NOT_OURS, pool_spec
 
 
 @dataclass(frozen=True)
@@ -148,7 +141,11 @@ def plan_site(site: PoolSite, choice: Choice) -> Conversion:
         Refused: where it cannot.
     """
     wanted = replace(choice, exact=True) if site.exact else choice
-    return choose(site.spec, site.sizes, site.facts, wanted, TYPES.get(site.dtype, site.dtype))
+    dtype = TYPES.get(site.dtype, site.dtype)
+    made = choose(site.spec, site.sizes, site.facts, wanted, dtype)
+    if site.scope.opset <= 6 and made.form == "branched":  # its Adds may pass on an infinity, and a Conv makes it NaN
+        made = choose(site.spec, site.sizes, site.facts, replace(wanted, form="concat"), dtype)
+    return made
 
 
 def _site(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import onnx
 from onnx import numpy_helper
 
 Array = npt.NDArray[Any]
+LARGEST = 2**23
+"""Elements of an external tensor that are still loaded to look at."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,13 +55,16 @@ class Scope:
         return self.container.node
 
     def constant(self, name: str) -> Array | None:
-        """The value's array where it is a constant of the model, else None.
+        """The value's array where it is a constant of the model, and not one too large to be worth loading, else None.
 
         Raises:
             OSError, ValueError: where it lies in an external file that is missing or too short.
         """
         if name in self._initializers:
-            return numpy_helper.to_array(self._initializers[name], base_dir=str(self.folder))
+            tensor = self._initializers[name]
+            if tensor.data_location == onnx.TensorProto.EXTERNAL and prod(tensor.dims) > LARGEST:
+                return None
+            return numpy_helper.to_array(tensor, base_dir=str(self.folder))
         node = self.producers.get(name)
         if node is not None:
             return constant_node(node, self.folder)
@@ -91,6 +98,18 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
             yield attribute.name, attribute.g
         for i, graph in enumerate(attribute.graphs):
             yield f"{attribute.name}[{i}]", graph
+
+
+def inner_graphs(container: Any, path: str) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """The graphs right inside a scope, each with a path of its own that outlives changes of the nodes around it.
+
+    A node is called by its name; by its first output where it has none, or shares it with another such node.
+    """
+    found = [(node, list(subgraphs(node))) for node in container.node]
+    count = Counter(node.name for node, graphs in found if graphs)
+    for node, graphs in found:
+        label = node.name if node.name and count[node.name] == 1 else f"{node.op_type}:{next(iter(node.output), '')}"
+        yield from ((f"{path}{label}/{name}/", graph) for name, graph in graphs)
 
 
 def scopes(model: onnx.ModelProto, folder: Path) -> Iterator[Scope]:
@@ -133,10 +152,8 @@ def _scope(
         outputs = frozenset(container.output)
     scope = Scope(container, path, opset, producers, consumers, outputs, parent, folder, initializers)
     yield scope
-    for i, node in enumerate(container.node):
-        for name, graph in subgraphs(node):
-            inner = f"{path}{node.name or f'{node.op_type}#{i}'}/{name}/"
-            yield from _scope(graph, inner, opset, scope, folder, overridable=overridable)
+    for inner, graph in inner_graphs(container, path):
+        yield from _scope(graph, inner, opset, scope, folder, overridable=overridable)
 
 
 def reads(node: onnx.NodeProto) -> Iterator[str]:

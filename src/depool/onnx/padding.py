@@ -12,8 +12,10 @@ import onnx
 
 from depool.errors import Refused
 from depool.geometry import PoolSpec, Size
+from depool.numerics import largest
 from depool.onnx.graph import Array, Scope, attributes
 from depool.onnx.shapes import Types, ValueType
+from depool.onnx.spec import FLOATS
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,15 @@ def absorb(pool: onnx.NodeProto, scope: Scope, types: Types, spec: PoolSpec) -> 
         Refused: PAD_NOT_ABSORBED, where there is one that no pool's pads can say: its infinities would turn
             into NaN in a convolution.
     """
-    node = scope.producers.get(pool.input[0])
+    node, place = _producer(pool.input[0], scope)
     if node is None or node.op_type != "Pad" or node.domain not in {"", "ai.onnx"}:
         return None
-    value = _value(node, scope)
-    if value is None or not _is_lowest(value):
-        return None
+    value = _value(node, place)
     described = types.get(node.input[0], ValueType(0, None))
+    if value is None or not _is_lowest(value, described.elem_type):
+        return None
+    if scope.producers.get(pool.input[0]) is not node:
+        raise _refused("it stands in an outer graph, or behind an Identity")
     extra = _pads(node, scope, 2 + spec.rank)
     if extra is None or described.dims is None or min(map(min, extra)) < 0 or extra[:2] != [(0, 0), (0, 0)]:
         raise _refused("its pads are not constant, negative, or not on spatial axes alone")
@@ -72,10 +76,20 @@ def _value(node: onnx.NodeProto, scope: Scope) -> float | None:
     return float(found.get("value", 0.0))
 
 
-def _is_lowest(value: float) -> bool:
-    """Minus infinity, or the least finite number of a type, which exporters write in its place."""
-    lowest = [float(np.finfo(t).min) for t in (np.float32, np.float64)]
-    return value == -np.inf or value in lowest
+def _producer(name: str, scope: Scope) -> tuple[onnx.NodeProto | None, Scope]:
+    """The node that makes a value, and its scope: Identities seen through, outer graphs included."""
+    node = scope.producers.get(name)
+    if node is not None and node.op_type == "Identity":
+        return _producer(node.input[0], scope)
+    own = {value.name for value in scope.container.input} if scope.parent is not None else set()
+    if node is None and scope.parent is not None and name not in own:
+        return _producer(name, scope.parent)
+    return node, scope
+
+
+def _is_lowest(value: float, elem_type: int) -> bool:
+    """Minus infinity, or what stands for it: at most -MAX / 2, the least value that a conversion is promised for."""
+    return elem_type in FLOATS and value <= -largest(FLOATS[elem_type]) / 2
 
 
 def _pads(node: onnx.NodeProto, scope: Scope, rank: int) -> list[tuple[int, int]] | None:

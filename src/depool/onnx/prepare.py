@@ -23,6 +23,9 @@ def prepared(
     if opset is not None and not 1 <= opset <= newest:
         raise FileError(f"--opset {opset}: the installed onnx knows opsets up to {newest}")
     if opset is not None and opset != standard_opset(model.opset_import):
+        lost = _lost_by_converter(model)
+        if lost:
+            raise FileError(f"--opset {opset}: onnx's version converter would drop {lost}; export at that opset")
         try:
             model = onnx.version_converter.convert_version(model, opset)
         except Exception as error:  # onnx raises bare RuntimeErrors here
@@ -34,6 +37,20 @@ def prepared(
         fix_input_shapes(copy, dict(shapes))
         model = copy
     return model
+
+
+def _lost_by_converter(model: onnx.ModelProto) -> str:
+    """What onnx's version converter leaves out without a word."""
+    return ", ".join(
+        name
+        for name, there in {
+            "model-local functions (inline them first, with onnx.inliner)": model.functions,
+            "training_info": model.training_info,
+            "sparse initialisers": model.graph.sparse_initializer,
+            "quantisation annotations": model.graph.quantization_annotation,
+        }.items()
+        if there
+    )
 
 
 def fix_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -13,12 +13,13 @@ import numpy.typing as npt
 import onnx
 
 from depool.choose import Conversion
-from depool.errors import FileError
+from depool.errors import DepoolError, FileError
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size
 from depool.numerics import Rounding, Step, bound
 from depool.onnx.find import PoolSite
-from depool.onnx.spec import AVERAGE_POOLS
+from depool.onnx.quantized import INTEGERS
+from depool.onnx.spec import AVERAGE_POOLS, FLOATS
 from depool.program import Array
 
 KEY = "depool.pools"
@@ -144,7 +145,7 @@ def read_records(model: onnx.ModelProto) -> tuple[Record, ...]:
         return ()
     try:
         return tuple(_record(item) for item in json.loads(found[0]))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DepoolError) as error:
         raise FileError(f"the model's {KEY} metadata are damaged ({error}); convert the original again") from error
 
 
@@ -169,11 +170,16 @@ def read_given(model: onnx.ModelProto) -> Given:
 
 
 def _record(item: dict[str, Any]) -> Record:
+    texts = ("where", "scope", "op_type", "source", "output", "scheme", "form", "layout", "gate", "border", "reason")
+    dtypes = {*FLOATS.values(), *INTEGERS.values()}
+    if item["dtype"] not in dtypes or not all(isinstance(item[name], str) for name in texts):
+        raise ValueError("a record's names or type are none")
     facts = dict(item["facts"])
-    facts["lower"] = -inf if facts["lower"] is None else facts["lower"]
-    facts["upper"] = inf if facts["upper"] is None else facts["upper"]
+    facts["lower"] = -inf if facts["lower"] is None else float(facts["lower"])
+    facts["upper"] = inf if facts["upper"] is None else float(facts["upper"])
     rounding = dict(item["rounding"])
-    rounding["steps"] = tuple(Step(step["ulps"], _tuples(step["sums"]), step["growth"]) for step in rounding["steps"])
+    steps = rounding["steps"]
+    rounding["steps"] = tuple(Step(int(s["ulps"]), _tuples(s["sums"]), float(s["growth"])) for s in steps)
     return Record(
         **item
         | {

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from depool.errors import DepoolError, FileError
-from depool.onnx.graph import attributes, function_path, standard_opset, subgraphs
+from depool.onnx.graph import attributes, function_path, inner_graphs, standard_opset, subgraphs
 from depool.onnx.spec import pool_spec
 
 LARGE = 1024
@@ -135,9 +135,8 @@ def _collect(graph: onnx.GraphProto, path: str, found: dict[str, Types], outer: 
         if value.type.HasField("tensor_type"):
             types[value.name] = _value_type(value)
     found[path] = types
-    for i, node in enumerate(graph.node):
-        for name, inner in subgraphs(node):
-            _collect(inner, f"{path}{node.name or f'{node.op_type}#{i}'}/{name}/", found, types)
+    for inner_path, inner in inner_graphs(graph, path):
+        _collect(inner, inner_path, found, types)
 
 
 def _value_type(value: onnx.ValueInfoProto) -> ValueType:
@@ -210,10 +209,9 @@ def _agreed(one: Types, other: Types) -> Types:
 
 
 def _nodes(graph: onnx.GraphProto, path: str) -> Iterator[tuple[str, onnx.NodeProto]]:
-    for i, node in enumerate(graph.node):
-        yield path, node
-        for name, inner in subgraphs(node):
-            yield from _nodes(inner, f"{path}{node.name or f'{node.op_type}#{i}'}/{name}/")
+    yield from ((path, node) for node in graph.node)
+    for inner_path, inner in inner_graphs(graph, path):
+        yield from _nodes(inner, inner_path)
 
 
 def _one_line(error: Exception) -> str:

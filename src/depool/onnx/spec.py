@@ -11,6 +11,12 @@ from depool.onnx.graph import attributes
 MAX_POOLS = ("MaxPool", "GlobalMaxPool")
 AVERAGE_POOLS = ("AveragePool", "GlobalAveragePool")
 NOT_OURS = ("LpPool", "GlobalLpPool", "MaxUnpool", "MaxRoiPool")
+FLOATS: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.DOUBLE: "float64",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+}
 
 
 def pool_spec(node: onnx.NodeProto, rank: int) -> PoolSpec:

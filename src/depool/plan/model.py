@@ -99,9 +99,10 @@ class Plan:
 def prove_coverage(plan: Plan) -> None:
     """Prove by set algebra that the plan takes the maximum over exactly the pool's windows.
 
-    Three facts suffice, once every gate is a maximum of its arguments: the composed offsets are the window's; per axis only the last stage that touches it
-    has a stride, so output i starts at i * stride; and per axis only the first stage that touches it is
-    padded, with the pool's pads, so every stage is defined wherever the next one reads it.
+    Every gate is a maximum of its arguments; then three facts suffice: the composed offsets are the window's;
+    per axis only the last stage that touches it has a stride, so output i starts at i * stride; and per axis
+    only the first stage that touches it is padded, with the pool's pads, so every stage is defined wherever
+    the next one reads it.
 
     Raises:
         AssertionError: where one of them fails.

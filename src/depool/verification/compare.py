@@ -16,17 +16,19 @@ def difference(expected: Array, got: Array) -> Difference:
         got: of the same shape.
     """
     a, b = expected.astype(np.float64), got.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(a - b)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.asarray(np.abs(a - b))
     apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
     apart[np.isnan(apart)] = np.inf
     if not apart.size:
         return Difference(0.0, 0.0, 0.0, (), 0.0, 0.0)
     worst = np.unravel_index(int(np.argmax(apart)), apart.shape)
     size = np.where(np.isfinite(a), np.abs(a), 0)
+    with np.errstate(over="ignore"):  # next to 0 in float64
+        ulps = float(np.max(apart / _ulp(expected)))
     return Difference(
         max_abs=float(apart[worst]),
-        max_ulp=float(np.max(apart / _ulp(expected))),
+        max_ulp=ulps,
         tolerance=float(np.max(apart / (1 + size))),
         index=tuple(int(i) for i in worst),
         expected=float(a[worst]),
@@ -45,9 +47,9 @@ def _ulp(values: Array) -> Array:
     with np.errstate(all="ignore"):
         if values.dtype.name == "bfloat16":  # NumPy's spacing does not know it: 2^-7 of the leading power of two
             exponent = np.floor(np.log2(np.maximum(size.astype(np.float64), 2.0**-126)))
-            return np.asarray(2.0 ** (exponent - 7))
-        if not np.issubdtype(values.dtype, np.floating):
+            gaps, tiny = np.asarray(2.0 ** (exponent - 7)), 2.0**-133
+        elif np.issubdtype(values.dtype, np.floating):
+            gaps, tiny = np.spacing(size).astype(np.float64), float(np.finfo(values.dtype).smallest_subnormal)
+        else:
             return np.ones(values.shape)
-        gaps = np.spacing(size).astype(np.float64)
-    tiny = float(np.finfo(values.dtype).smallest_subnormal)
     return np.where(np.isfinite(gaps) & (gaps > 0), gaps, tiny)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite, isinf
+
 from depool.onnx.records import Record
 from depool.verification.models import EndToEnd, Ranges
 from depool.verification.verdict import OutputCheck, PoolCheck
@@ -61,6 +63,12 @@ def judge(
         worst = max(checks, key=lambda c: c.difference.tolerance)
         smallest = worst.difference.tolerance
         return False, f"output {worst.name!r} differs; the smallest tolerance that would pass is {smallest:.3g}"
+    lost = [c for c in checks if isinf(c.difference.max_abs) and isfinite(c.difference.expected)]
+    if lost:
+        return False, (
+            f"output {lost[0].name!r} is no longer finite on {lost[0].kind}: a pool meets values beyond its promise; "
+            "give --input-range if such inputs do not occur"
+        )
     open_pools = [pool for pool in pools if pool.equal is None]
     if open_pools:
         return None, f"{open_pools[0].where} could not be run: {open_pools[0].note}"

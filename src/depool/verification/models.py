@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import inf, prod
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnx
@@ -63,7 +64,8 @@ def compare_models(
         FileError: where the original cannot be run at all.
     """
     names = [value.name for value in original.model.graph.output]
-    watched = sorted({r.source for r in records if not r.scope} - set(names) - _fed(original.model))
+    sources = sorted({r.source for r in records if not r.scope})
+    watched = sorted({*sources} - set(names) - _fed(original.model))
     try:
         runs = Runner(replace(original, model=_watching(original.model, watched, records)))
         against = Runner(converted)
@@ -84,7 +86,8 @@ def compare_models(
                 notes = (*notes, f"the original does not run on {_shapes(feeds)}: {error}"[:300])
             continue
         count += 1
-        _widen(ranges[kind == GIVEN], watched, expected[len(names) :])
+        values = feeds | dict(zip(names + watched, expected, strict=True))
+        _widen(ranges[kind == GIVEN], sources, [values[name] for name in sources])
         try:
             got = against(feeds, names)
         except CannotRunError as error:
@@ -141,9 +144,9 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
         FileError, UsageError: where the file is no .npz, or lacks an input, or a shape does not fit.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, AttributeError, TypeError, BadZipFile) as error:
         raise FileError(f"{path}: cannot be read as .npz ({error})") from error
     feeds = {}
     for value in model.graph.input:
@@ -157,7 +160,10 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
             isinstance(d, int) and d != n for d, n in zip(dims, array.shape, strict=True)
         ):
             raise UsageError(f"{path}: {value.name!r} has shape {list(array.shape)}; the model takes {list(dims)}")
-        feeds[value.name] = array.astype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        try:
+            feeds[value.name] = array.astype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{path}: {value.name!r} has elements that the model does not take ({error})") from error
     yield GIVEN, feeds
 
 

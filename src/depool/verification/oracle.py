@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from depool.errors import DepoolError
@@ -55,7 +56,8 @@ class Runner:
         try:
             if self._session is not None:
                 return list(self._session.run(wanted, dict(feeds)))
-            return [*self._reference.run(wanted, dict(feeds))]
+            with np.errstate(all="ignore"):
+                return [*self._reference.run(wanted, dict(feeds))]
         except Exception as error:
             raise CannotRunError(f"{self.name}: {' '.join(str(error).split())[:300]}") from error
 

@@ -128,6 +128,8 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
         record.source, record.inner, record.spec, record.sizes, record.channels, record.dtype,
     ):  # fmt: skip
         return "its recorded geometry is not the original's"
+    if site.node.op_type != record.op_type:
+        return f"its recorded operator {record.op_type} is not the original's {site.node.op_type}"
     facts = record.facts
     if facts.relu_follows and not site.facts.relu_follows:
         return "the conversion assumed that only ReLUs read it, and the original does not say so"

@@ -17,6 +17,7 @@ from depool.onnx.find import Selection, find
 from depool.onnx.graph import scopes
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, Record, read_given, read_records
+from depool.program import Array
 from depool.verification.judge import judge, notes
 from depool.verification.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
 from depool.verification.pools import Broken, check_pool, sites_by_output
@@ -136,15 +137,21 @@ def _whole(
     return compare_models(original, converted, records, inputs, progress)
 
 
+def _plain(array: Array) -> Array:
+    """NumPy's files know no bfloat16; float32 holds its values."""
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
 def _save(path: Path, broken: Broken | None, feeds: Feeds | None) -> Path | None:
     try:
         if broken is not None:
             np.savez_compressed(
-                path, pool=np.array(broken.where), x=broken.x, expected=broken.expected, got=broken.got,
+                path, pool=np.array(broken.where), x=_plain(broken.x), expected=_plain(broken.expected),
+                got=_plain(broken.got),
                 index=np.array(broken.index, np.int64),
             )  # fmt: skip
         elif feeds is not None:
-            arrays: dict[str, Any] = dict(feeds)
+            arrays: dict[str, Any] = {name: _plain(array) for name, array in feeds.items()}
             np.savez_compressed(path, **arrays)
         else:
             return None
