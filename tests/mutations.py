@@ -23,6 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import frontend_mutations
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -712,7 +714,8 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *NUMERICS)
-MUTATIONS: tuple[Mutation, ...] = (*CORE,)
+FRONTEND = tuple(Mutation(*row) for row in frontend_mutations.MUTATIONS)
+MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTEND)
 
 
 def attempt(mutation: Mutation, source: Path = ROOT / "src") -> str:

@@ -1,0 +1,287 @@
+"""Mutations of the ONNX frontend and of the verification, for mutations.py.
+
+Each is (name, file under src/depool, old text that occurs once, new text, pytest's node ids that must fail), in the
+order of `mutations.Mutation`'s fields.
+"""
+
+from __future__ import annotations
+
+
+def tests(file: str, *names: str) -> tuple[str, ...]:
+    """Tests of one file."""
+    return tuple(f"tests/{file}.py::test_{name}" for name in names)
+
+
+FIND = [
+    (
+        "a pool that is an output too counts as followed by ReLUs alone",
+        "onnx/find.py",
+        "relu = bool(readers) and output not in scope.outputs",
+        "relu = bool(readers)",
+        tests("onnx/test_find", "a_pool_that_is_an_output_too_is_not_followed_by_relus_alone"),
+    ),
+    (
+        "positions that are read are not looked for",
+        "onnx/find.py",
+        "if len(node.output) > 1 and _read(scope, node.output[1]):",
+        "if len(node.output) > 2:",
+        tests("onnx/test_find", "a_refusal_names_code_node_reason_and_remedy[INDICES_USED]"),
+    ),
+    (
+        "a max pool of another domain is passed over",
+        "onnx/find.py",
+        "or not _is_max_pool(node.op_type):",
+        "or node.domain:",
+        tests("onnx/test_find", "a_max_pool_of_another_domain_is_selected_and_refused"),
+    ),
+    (
+        "a Pad of zeros becomes part of the pool",
+        "onnx/padding.py",
+        "if value is None or not _is_lowest(value",
+        "if value is None or value > 0 and not _is_lowest(value",
+        tests("onnx/test_convert", "any_other_pad_is_data"),
+    ),
+    (
+        "the axes of a Pad are not read",
+        "onnx/padding.py",
+        "if len(node.input) > 3 and node.input[3]:",
+        "if len(node.input) > 4:",
+        tests("onnx/test_convert", "a_pad_of_the_lowest_number_becomes_part_of_the_pool"),
+    ),
+    (
+        "a default value that can be overridden counts as constant",
+        "onnx/graph.py",
+        "for tensor in container.initializer if tensor.name not in inputs}",
+        "for tensor in container.initializer}",
+        tests("onnx/test_convert", "a_weight_that_can_be_overridden_is_no_fact"),
+    ),
+    (
+        "what a subgraph reads is not seen",
+        "onnx/graph.py",
+        "yield from (name for name in reads(inner) if name not in own)",
+        "yield from ()",
+        tests("onnx/test_find", "a_pool_read_inside_a_branch_is_not_followed_by_relus_alone"),
+    ),
+    (
+        "windows that no runtime computes are counted",
+        "onnx/shapes.py",
+        "if opset >= 22 or not _correct_first(light, inferred):",
+        "if opset >= 1 or not _correct_first(light, inferred):",
+        tests("onnx/test_shapes", "a_correction_reaches_all_that_follows"),
+    ),
+    (
+        "the first call of a function speaks for all",
+        "onnx/shapes.py",
+        "tuple(x if x == y else None for x, y in zip(a.dims, b.dims, strict=True))",
+        "a.dims",
+        tests("onnx/test_shapes", "a_function_body_has_what_its_calls_agree_on"),
+    ),
+]
+
+SPLICE = [
+    (
+        "opset 6 gets an Add",
+        "onnx/splice.py",
+        "site.scope.opset > 6 else",
+        "site.scope.opset > 5 else",
+        tests("onnx/test_convert", "opset_6_in_every_layout"),
+    ),
+    (
+        "weights are repeated in the wrong order",
+        "onnx/layout.py",
+        "np.tile(node.kernel, (channels, *(1,) * (node.kernel.ndim - 1)))",
+        "np.repeat(node.kernel, channels, axis=0)",
+        tests("onnx/test_convert", "exact_is_exact"),
+    ),
+    (
+        "the group is left out",
+        "onnx/splice.py",
+        'return _window(node.window) | {"group": conv.group}',
+        "return _window(node.window)",
+        tests("onnx/test_convert", "exact_is_exact"),
+    ),
+    (
+        "symbolic SAME pads are left out",
+        "onnx/splice.py",
+        'return found | {"auto_pad": window.pads}',
+        "return found",
+        tests("onnx/test_convert", "a_dynamic_model_keeps_pads_that_only_the_runtime_knows"),
+    ),
+    (
+        "Concat joins along the axis before",
+        "onnx/splice.py",
+        'return {"axis": 1 + node.axis}',
+        'return {"axis": node.axis}',
+        tests("onnx/test_convert", "what_licenses_a_border_of_zeros"),
+    ),
+    (
+        "functions get initialisers",
+        "onnx/splice.py",
+        "if site.scope.is_function or ir_version < 4:",
+        "if ir_version < 4:",
+        tests("onnx/test_scopes", "a_function_holds_its_weights_in_constant_nodes_or_its_own_subgraphs"),
+    ),
+    (
+        "only whole names count as taken",
+        "onnx/splice.py",
+        'name = name.rpartition("/")[0]',
+        'name = ""',
+        tests("onnx/test_convert", "names_that_the_model_has_already_are_not_used_again"),
+    ),
+    (
+        "an absorbed Pad goes although it is an output",
+        "onnx/convert.py",
+        "if name not in scope.outputs and all(",
+        "if all(",
+        tests("onnx/test_convert", "an_absorbed_pad_stays_for_its_other_readers"),
+    ),
+    (
+        "earlier records are forgotten",
+        "onnx/convert.py",
+        "(*previous, *records)",
+        "tuple(records)",
+        tests("onnx/test_convert", "pools_converted_one_after_the_other_are_all_remembered"),
+    ),
+    (
+        "wrong declarations stay",
+        "onnx/convert.py",
+        "        _correct_shapes(model)\n",
+        "        pass\n",
+        tests("onnx/test_convert", "a_window_too_many_is_no_longer_declared"),
+    ),
+]
+
+FILES = [
+    (
+        "external data are not looked at",
+        "onnx/files.py",
+        "        _check_external(source, location, length)\n",
+        "        pass\n",
+        tests("onnx/test_files", "external_data_that_are_missing_or_short"),
+    ),
+    (
+        "the file is not moved into place",
+        "onnx/files.py",
+        "file.replace(path.absolute().parent / file.name)",
+        "file.exists()",
+        tests("onnx/test_files", "the_default_output_stands_beside_the_model"),
+    ),
+    (
+        "an existing file is overwritten unasked",
+        "onnx/files.py",
+        "    if path.exists() and not force:\n",
+        "    if path.exists() and not path.exists():\n",
+        tests("onnx/test_files", "an_existing_file_is_not_overwritten_unless_forced"),
+    ),
+    (
+        "the input may be the output",
+        "onnx/files.py",
+        "Path(source).exists() and path.samefile(source)",
+        "not Path(source).exists()",
+        tests("onnx/test_files", "the_input_is_never_overwritten"),
+    ),
+]
+
+VERIFICATION = [
+    (
+        "a lower bound needs no licence",
+        "verification/pools.py",
+        "facts.lower > site.facts.lower or ",
+        "",
+        tests("verification/test_verify", "a_record_that_lies"),
+    ),
+    (
+        "not a number passes",
+        "verification/pools.py",
+        "wrong = ~(apart <= bound)",
+        "wrong = apart > bound",
+        tests("verification/test_verify", "not_a_number_is_not_equal"),
+    ),
+    (
+        "a replacement may hold any operator",
+        "verification/pools.py",
+        "    if foreign:\n",
+        "    if not model:\n",
+        tests("verification/test_verify", "a_region_replaced_by_another_pool"),
+    ),
+    (
+        "the convolutions are not run as users run them",
+        "verification/pools.py",
+        "for optimised in (False, True)]",
+        "for optimised in (False,)]",
+        tests("verification/test_verify", "the_oracle_runs_without_optimisations_and_the_convolutions_with_both"),
+    ),
+    (
+        "the oracle runs with optimisations",
+        "verification/oracle.py",
+        "level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL",
+        "level.ORT_ENABLE_ALL",
+        tests("verification/test_verify", "the_oracle_runs_without_optimisations_and_the_convolutions_with_both"),
+    ),
+    (
+        "one side's NaN is no difference",
+        "verification/compare.py",
+        "apart[np.isnan(apart)] = np.inf",
+        "apart[np.isnan(apart)] = 0",
+        tests("verification/test_compare", "what_is_not_finite"),
+    ),
+    (
+        "bfloat16 is measured in float16's last places",
+        "verification/compare.py",
+        "2.0 ** (exponent - 7)",
+        "2.0 ** (exponent - 10)",
+        tests("verification/test_compare", "one_unit_in_the_last_place"),
+    ),
+    (
+        "weights elsewhere are not compared",
+        "onnx/ensures.py",
+        "            yield from _changed_weights(scope, other)\n",
+        "            yield from ()\n",
+        tests("verification/test_verify", "a_weight_changed_elsewhere"),
+    ),
+    (
+        "verify forgets the shapes that were fixed",
+        "verification/verify.py",
+        "prepared(original.model, given.shapes, given.opset)",
+        "prepared(original.model, (), given.opset)",
+        tests("onnx/test_convert", "shapes_fix_the_declared_input"),
+    ),
+    (
+        "spikes are as low as the rest",
+        "verification/inputs.py",
+        "values[(row, *lattice)] = high",
+        "values[(row, *lattice)] = low",
+        tests("verification/test_inputs", "spikes_stand_once_in_every_window_at_every_place"),
+    ),
+    (
+        "spikes stand on a lattice too narrow",
+        "verification/inputs.py",
+        "min((k - 1) * d + 1 + s, n)",
+        "min(k, n)",
+        tests("verification/test_inputs", "spikes_stand_once_in_every_window_at_every_place"),
+    ),
+    (
+        "inputs leave the declared range",
+        "verification/inputs.py",
+        "np.clip(np.clip(values, -top, top), record.facts.lower, record.facts.upper)",
+        "np.clip(values, -top, top)",
+        tests("verification/test_inputs", "inputs_stay_inside_the_facts"),
+        (("verification/inputs.py", "np.where(outside, np.clip(folded, low, high), values)", "values"),),
+    ),
+    (
+        "a stated tolerance is not applied",
+        "verification/judge.py",
+        "if any(c.within is False for c in checks):",
+        "if any(c.within is None for c in checks):",
+        tests("verification/test_verify", "models_without_records_are_compared_at_a_tolerance"),
+    ),
+    (
+        "data outside the declared range pass for equal",
+        "verification/judge.py",
+        "if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given)):",
+        "if not records and not checks:",
+        tests("verification/test_verify", "data_outside_the_declared_range_break_an_assumption_not_the_conversion"),
+    ),
+]
+
+MUTATIONS = (*FIND, *SPLICE, *FILES, *VERIFICATION)
