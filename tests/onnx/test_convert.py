@@ -843,3 +843,32 @@ def test_right_declarations_stay(opset, tmp_path):
     _, converted = convert(tmp_path, original)
     assert converted.graph.value_info == original.graph.value_info
     assert converted.graph.output == original.graph.output
+
+
+def test_a_pad_of_a_large_finite_number_is_data_and_exact(tmp_path):
+    original = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 13]> g (float[1,2,6,6] x) => (float[1,2,6,6] y)
+           <float low = {-1e9}, int64[8] pads = {0,0,1,1,0,0,1,1}>
+           { p = Pad(x, pads, low) [pool] y = MaxPool<kernel_shape = [3, 3]>(p) }"""
+    )
+    result, _ = convert(tmp_path, original)
+    assert [made.gate for made in result.conversions] == ["Y"]
+    assert result.verdict.outputs[0].difference.max_abs == 0
+
+
+def test_two_conversions_in_a_row_are_verified_against_the_first_original(tmp_path):
+    original = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 13]> g (float[1,2,h,w] x) => (float[1,2,a,b] y)
+           { [one] p = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x)
+             [two] y = MaxPool<kernel_shape = [3, 3]>(p) }"""
+    )
+    paths = [tmp_path / name for name in ("m.onnx", "half.onnx", "whole.onnx")]
+    onnx.save(original, paths[0])
+    depool.convert(paths[0], paths[1], only=["one"], shapes={"x": (1, 2, 8, 8)})
+    depool.convert(paths[1], paths[2])
+    assert depool.verify(paths[0], paths[2]).equal
+
+
+def test_the_opset_is_only_raised(tmp_path):
+    with pytest.raises(UsageError, match="only raised"):
+        convert(tmp_path, three(), opset=9)

@@ -20,7 +20,7 @@ from depool.onnx.ensures import check_written
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.onnx.graph import subgraphs
 from depool.onnx.prepare import prepared
-from depool.onnx.records import Given, Record, read_records, record_of, write_records
+from depool.onnx.records import Given, Record, read_given, read_records, record_of, write_records
 from depool.onnx.shapes import forget_shapes
 from depool.onnx.splice import Names, emit
 from depool.verification.verdict import Verdict
@@ -180,7 +180,7 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
         _splice({output: made for (scope, output), made in done.items() if scope == path})
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
-    write_records(model, (*previous, *records), options.given, depool.__version__)
+    write_records(model, (*previous, *records), options.given.after(read_given(model)), depool.__version__)
     progress("converting", len(found), len(found))
     return Result(model, None, tuple(records), tuple(conversions), tuple(refusals), tuple(left))
 

@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
+from onnx import helper
 
 from depool.errors import FileError
 from depool.onnx.graph import standard_opset
@@ -190,13 +192,21 @@ def _external_files(model: onnx.ModelProto) -> dict[str, int]:
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             entries = {entry.key: entry.value for entry in tensor.external_data}
-            numbers = [entries.get(key, "0") for key in ("offset", "length")]
+            numbers = [entries.get("offset", "0"), entries.get("length") or str(_size(tensor))]
             if not all(number.isdecimal() for number in numbers):
                 raise FileError(f"the external data of {tensor.name!r} has no valid place: {dict(entries)}")
             end = sum(map(int, numbers))
             location = entries.get("location", "")
             found[location] = max(found.get(location, 0), end)
     return found
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    """Bytes of a tensor that does not say; types of less than a byte are packed two by two."""
+    packed = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1}
+    known = tensor.data_type in helper.get_all_tensor_dtypes()
+    item = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize if known else 0
+    return int(prod(tensor.dims) * item) // (2 if tensor.data_type in packed else 1)
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

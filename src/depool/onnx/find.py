@@ -17,7 +17,7 @@ from depool.geometry import PoolSpec, Size
 from depool.numerics import TYPES
 from depool.onnx.bounds import Interval, intervals
 from depool.onnx.graph import Scope, scopes
-from depool.onnx.padding import absorb
+from depool.onnx.padding import absorb, reads_constant
 from depool.onnx.quantized import INTEGERS, dequantized, quantized
 from depool.onnx.shapes import Types, ValueType, infer
 from depool.onnx.spec import AVERAGE_POOLS, FLOATS, MAX_POOLS, NOT_OURS, pool_spec
@@ -112,7 +112,7 @@ def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator
     for scope in scopes(model, folder):
         here = types.get(scope.path, {})
         for i, node in enumerate(scope.nodes):
-            if "Pool" not in node.op_type and node.op_type not in NOT_OURS:
+            if "pool" not in node.op_type.lower():
                 continue
             where = f"{scope.path}{node.name or f'{node.op_type}#{i}'}"
             selected = selection.selects(node, where)
@@ -192,13 +192,15 @@ def _site(
     site = PoolSite(
         node, scope, where, source, node.output[0], _spec(node, sizes), sizes, channels, dtype,
         _facts(source, node, scope, known, selection) if dtype in FLOATS.values() else InputFacts(),
-        exact=dequantized(node, scope),
+        exact=dequantized(node, scope) or (maximum and reads_constant(node, scope)),
     )  # fmt: skip
     if not maximum:
         return site
     if (pad := absorb(node, scope, types, site.spec)) is not None:
         facts = _facts(pad.source, node, scope, known, selection)
-        return replace(site, source=pad.source, spec=pad.spec, sizes=pad.sizes, inner=(source,), facts=facts)
+        return replace(
+            site, source=pad.source, spec=pad.spec, sizes=pad.sizes, inner=(source,), facts=facts, exact=False
+        )
     if (around := quantized(node, scope)) is not None:
         return replace(
             site, source=around.source, output=around.output, inner=around.inner, dtype=around.dtype,
@@ -256,7 +258,7 @@ def _read(scope: Scope, name: str) -> bool:
 
 
 def _is_max_pool(op_type: str) -> bool:
-    return op_type.lower().lstrip("_").endswith("maxpool") or op_type in MAX_POOLS
+    return "maxpool" in op_type.lower()
 
 
 def _standard(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -66,6 +66,17 @@ def absorb(pool: onnx.NodeProto, scope: Scope, types: Types, spec: PoolSpec) -> 
     return AbsorbedPad(node, node.input[0], sizes, whole)
 
 
+def reads_constant(pool: onnx.NodeProto, scope: Scope) -> bool:
+    """Whether a pool's windows hold a Pad's own constant, which is data and may dwarf all that is around it.
+
+    A rounding error is measured by the largest number of the window, so only a bit-exact gate is safe there.
+    """
+    node, place = _producer(pool.input[0], scope)
+    if node is None or node.op_type != "Pad":
+        return False
+    return _value(node, place) not in {0.0, None}
+
+
 def _value(node: onnx.NodeProto, scope: Scope) -> float | None:
     found = attributes(node)
     if found.get("mode", "constant") != "constant":

@@ -22,6 +22,10 @@ def prepared(
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and not 1 <= opset <= newest:
         raise FileError(f"--opset {opset}: the installed onnx knows opsets up to {newest}")
+    if opset is not None and opset < standard_opset(model.opset_import):
+        raise UsageError(
+            f"--opset {opset}: the model has opset {standard_opset(model.opset_import)}; it is only raised"
+        )
     if opset is not None and opset != standard_opset(model.opset_import):
         lost = _lost_by_converter(model)
         if lost:

@@ -43,6 +43,15 @@ class Given:
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     opset: int | None = None
 
+    def after(self, earlier: Given) -> Given:
+        """What has been declared in all, where the model was converted before."""
+        return Given(
+            tuple((dict(earlier.ranges) | dict(self.ranges)).items()),
+            self.nonnegative or earlier.nonnegative,
+            tuple((dict(earlier.shapes) | dict(self.shapes)).items()),
+            self.opset or earlier.opset,
+        )
+
 
 @dataclass(frozen=True)
 class Record:

@@ -62,7 +62,9 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if elements <= LARGE and tensor.data_location != onnx.TensorProto.EXTERNAL:
             graph.initializer.append(tensor)
         elif tensor.name not in inputs:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+            # of a large vector not even the length, for inference would follow each element as if it were a shape
+            dims = list(tensor.dims) if len(tensor.dims) > 1 else None
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, dims))
     return light
 
 
