@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-AXIS_BITS = 21
-"""An offset is packed into one integer, so many bits per axis: packing commutes with addition."""
+from depool.proof.problem import ProofError
+
+MOST_ATOMS = 150
+"""A combination with more, ReLUs in it, is none that a pool's replacement computes."""
 
 
 class MaxOf(NamedTuple):
@@ -128,6 +130,12 @@ class Algebra:
             return True
         return False
 
+    def within_range(self, form: Form) -> bool:
+        """Whether a meaning never exceeds the range of the elements, which are >= 0: one maximum less others."""
+        plus = [(atom, c) for atom, c in form.terms if c > 0]
+        single = all(isinstance(atom, MaxOf) and c == 1 for atom, c in plus) and len(plus) <= 1
+        return single and form.constant <= 0 and self.ground.lower == 0
+
     def combine(self, parts: Iterable[tuple[Fraction, Form]], constant: Fraction = Fraction(0)) -> Form:
         """The sum of coefficient * meaning, and a constant, in normal form."""
         return self._settle(plain_sum(parts, constant))
@@ -186,6 +194,8 @@ class Algebra:
         """r(k x) = k r(x) and r(-x) = r(x) - x leave one atom for all positive and negative multiples."""
         leading = min(form.terms, key=lambda term: _key(term[0]))[1]
         scale = abs(leading)
+        if _atoms(form) > MOST_ATOMS:
+            raise ProofError("no lemma resolves its ReLU, nor those before it")
         inner = plain_sum([(1 / leading, form)])
         atom = Form(Fraction(0), frozenset({(ReluOf(inner), scale)}))
         return atom if leading > 0 else plain_sum([(Fraction(1), atom), (-scale, inner)])
@@ -233,6 +243,11 @@ def _larger(one: Fraction | None, other: Fraction | None) -> Fraction | None:
     return max((c for c in (one, other) if c is not None), default=None)
 
 
+def _atoms(form: Form) -> int:
+    """How many atoms a combination has, those inside its ReLUs included."""
+    return sum(1 + (_atoms(atom.inner) if isinstance(atom, ReluOf) else 0) for atom, _ in form.terms)
+
+
 def _key(atom: Atom) -> str:
     """A fixed order of atoms."""
     if isinstance(atom, MaxOf):
@@ -240,19 +255,3 @@ def _key(atom: Atom) -> str:
     if isinstance(atom, Win):
         return f"1{_key(atom.part)}{_key(atom.whole)}"
     return f"2{sorted((_key(inner), c) for inner, c in atom.inner.terms)}{atom.inner.constant}"
-
-
-def packed(offset: Iterable[int]) -> int:
-    """An offset, one integer per axis, as one integer."""
-    return sum(o << (AXIS_BITS * axis) for axis, o in enumerate(offset))
-
-
-def unpacked(point: int, rank: int) -> tuple[int, ...]:
-    """The offset that was packed."""
-    half, full = 1 << (AXIS_BITS - 1), 1 << AXIS_BITS
-    offset = []
-    for _ in range(rank):
-        o = (point + half) % full - half
-        offset.append(o)
-        point = (point - o) >> AXIS_BITS
-    return tuple(offset)

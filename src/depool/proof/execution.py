@@ -13,10 +13,11 @@ from itertools import product
 
 import numpy as np
 
-from depool.proof.algebra import ZERO, Algebra, Form, packed
 from depool.proof.axes import Array, Sizes, slide
+from depool.proof.offsets import packed
 from depool.proof.problem import ProofError
 from depool.proof.region import AddOp, ConcatOp, ConvOp, Op, ReluOp
+from depool.proof.values import Values
 
 ANY = -1
 """The channel of a tensor's channel that holds a constant."""
@@ -41,36 +42,42 @@ class Tensor:
     meanings: tuple[Array, ...]
 
 
-def pool_input(algebra: Algebra, channels: int, sizes: tuple[Sizes, ...]) -> Tensor:
+def pool_input(values: Values, channels: int, sizes: tuple[Sizes, ...]) -> Tensor:
     """The tensor that is read: every element means itself."""
     shape = tuple(map(sum, sizes))
-    itself = np.full(shape, algebra.number(algebra.maximum([0])))
+    itself = np.full(shape, values.exact(values.algebra.maximum([0])))
     numbers = np.arange(channels)
     return Tensor(sizes, (1,) * len(sizes), numbers, np.zeros(channels, np.int64), (itself,))
 
 
-def execute(algebra: Algebra, ops: Sequence[Op], source: str, start: Tensor) -> dict[str, Tensor]:
+def execute(values: Values, ops: Sequence[Op], source: str, start: Tensor) -> dict[str, Tensor]:
     """The meaning of every tensor of a region, by name.
 
     Raises:
         ProofError: names the node that cannot be a part of a pool.
     """
-    values = {source: start}
+    tensors = {source: start}
     for op in ops:
         try:
-            read = [values[name] for name in op.inputs]
+            read = [_known(tensors, name) for name in op.inputs]
             if isinstance(op, ConvOp):
-                made = _conv(algebra, op, read[0])
+                made = _conv(values, op, read[0])
             elif isinstance(op, ReluOp):
-                made = _relu(algebra, read[0])
+                made = _relu(values, op, read[0])
             elif isinstance(op, AddOp):
-                made = _add(algebra, read[0], read[1])
+                made = _add(values, op, read[0], read[1])
             else:
-                made = _concat(algebra, op, read)
+                made = _concat(values, op, read)
         except ProofError as error:
             raise ProofError(f"node {op.name!r}: {error}") from error
-        values[op.output] = made
-    return values
+        tensors[op.output] = made
+    return tensors
+
+
+def _known(tensors: dict[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise ProofError(f"it reads {name!r} before that is computed")
+    return tensors[name]
 
 
 def worked_out(columns: Sequence[Array], work: Callable[[tuple[int, ...]], int]) -> Array:
@@ -89,20 +96,19 @@ Reads = tuple[tuple[int, int, float], ...]
 """(class, tap, weight): what one output channel reads; the tap counts through the kernel."""
 
 
-def _conv(algebra: Algebra, op: ConvOp, x: Tensor) -> Tensor:
+def _conv(values: Values, op: ConvOp, x: Tensor) -> Tensor:
     rank = len(x.sizes)
     if len(op.axes) != rank or op.weight.shape[1] * op.group != len(x.channels) or op.weight.shape[0] % op.group:
         raise ProofError(f"its weight {list(op.weight.shape)} does not fit {len(x.channels)} channels")
     taps = [slide(axis, sizes) for axis, sizes in zip(op.axes, x.sizes, strict=True)]
-    outside = algebra.number(ZERO)
-    padded = [np.pad(m, [(0, 1)] * rank, constant_values=outside) for m in x.meanings]
+    padded = [np.pad(m, [(0, 1)] * rank, constant_values=values.zero) for m in x.meanings]
     channels, signatures = _reads(op, x)
     wanted: dict[tuple[Reads, float], int] = {}
     classes = np.array([wanted.setdefault(signature, len(wanted)) for signature in signatures], np.int64)
     indices = list(np.ndindex(*(axis.kernel for axis in op.axes)))
     blocks = list(product(*([np.flatnonzero(t.begin == b) for b in np.unique(t.begin)] for t in taps)))
     meanings = []
-    for reads, bias in wanted:
+    for (reads, bias), number in wanted.items():
         out = np.empty(tuple(len(t.begin) for t in taps), np.int64)
         for block in blocks:
             begins = [int(t.begin[rows[0]]) for t, rows in zip(taps, block, strict=True)]
@@ -113,22 +119,26 @@ def _conv(algebra: Algebra, op: ConvOp, x: Tensor) -> Tensor:
                 columns.append(padded[source][np.ix_(*where)])
                 offset = zip(index, op.axes, begins, x.strides, strict=True)
                 parts.append((Fraction(weight), packed((i * axis.dilation - b) * s for i, axis, b, s in offset)))
-            out[np.ix_(*block)] = _sums(algebra, columns, parts, Fraction(bias), tuple(map(len, block)))
+            site = (op.output, number)
+            out[np.ix_(*block)] = _sums(values, columns, parts, Fraction(bias), tuple(map(len, block)), site)
         meanings.append(out)
     strides = tuple(s * axis.stride for s, axis in zip(x.strides, op.axes, strict=True))
     return Tensor(tuple(t.sizes for t in taps), strides, channels, classes, tuple(meanings))
 
 
 def _sums(
-    algebra: Algebra, columns: list[Array], parts: list[tuple[Fraction, int]], bias: Fraction, shape: tuple[int, ...]
+    values: Values,
+    columns: list[Array],
+    parts: list[tuple[Fraction, int]],
+    bias: Fraction,
+    shape: tuple[int, ...],
+    site: tuple[str, int],
 ) -> Array:
     def work(entries: tuple[int, ...]) -> int:
-        terms = [(c, algebra.shift(entry, by)) for entry, (c, by) in zip(entries, parts, strict=True)]
-        return algebra.number(algebra.combine(terms, bias))
+        terms = [(c, values.shifted(entry, by)) for entry, (c, by) in zip(entries, parts, strict=True)]
+        return values.total(terms, bias, site)
 
-    if not columns:
-        return np.full(shape, algebra.number(Form(bias, frozenset())))
-    return worked_out(columns, work)
+    return worked_out(columns, work) if columns else np.full(shape, values.total([], bias, site))
 
 
 def _reads(op: ConvOp, x: Tensor) -> tuple[Array, list[tuple[Reads, float]]]:
@@ -153,25 +163,31 @@ def _reads(op: ConvOp, x: Tensor) -> tuple[Array, list[tuple[Reads, float]]]:
     return channels, signatures
 
 
-def _relu(algebra: Algebra, x: Tensor) -> Tensor:
-    def work(entries: tuple[int, ...]) -> int:
-        return algebra.number(algebra.relu(algebra.form(entries[0])))
+def _relu(values: Values, op: ReluOp, x: Tensor) -> Tensor:
+    if op.top is not None:
+        forms = (values[int(number)].form for meanings in x.meanings for number in np.unique(meanings))
+        if not all(values.algebra.within_range(form) for form in forms):
+            raise ProofError("a sum may exceed the largest integer")
+    meanings = []
+    for i, m in enumerate(x.meanings):
 
-    meanings = tuple(worked_out([m], work) for m in x.meanings)
-    return Tensor(x.sizes, x.strides, x.channels, x.classes, meanings)
+        def work(entries: tuple[int, ...], site: tuple[str, int] = (op.output, i)) -> int:
+            return values.relu(entries[0], site)
+
+        meanings.append(worked_out([m], work))
+    return Tensor(x.sizes, x.strides, x.channels, x.classes, tuple(meanings))
 
 
-def _add(algebra: Algebra, one: Tensor, other: Tensor) -> Tensor:
+def _add(values: Values, op: AddOp, one: Tensor, other: Tensor) -> Tensor:
     if one.sizes != other.sizes or one.strides != other.strides or len(one.channels) != len(other.channels):
         raise ProofError("it adds tensors that do not lie on the same positions")
-
-    def work(entries: tuple[int, ...]) -> int:
-        parts = [(Fraction(1), algebra.form(entry)) for entry in entries]
-        return algebra.number(algebra.combine(parts))
-
     channels, classes, pairs = _matched([one, other])
-    meanings = tuple(worked_out([one.meanings[a], other.meanings[b]], work) for a, b in pairs)
-    return Tensor(one.sizes, one.strides, channels, classes, meanings)
+    parts = [(Fraction(1), 0)] * 2
+    meanings = []
+    for i, (a, b) in enumerate(pairs):
+        columns = [one.meanings[a], other.meanings[b]]
+        meanings.append(_sums(values, columns, parts, Fraction(0), columns[0].shape, (op.output, i)))
+    return Tensor(one.sizes, one.strides, channels, classes, tuple(meanings))
 
 
 def _matched(tensors: Sequence[Tensor]) -> tuple[Array, Array, list[tuple[int, ...]]]:
@@ -187,7 +203,7 @@ def _matched(tensors: Sequence[Tensor]) -> tuple[Array, Array, list[tuple[int, .
     return channels, classes, list(together)
 
 
-def _concat(algebra: Algebra, op: ConcatOp, read: Sequence[Tensor]) -> Tensor:
+def _concat(values: Values, op: ConcatOp, read: Sequence[Tensor]) -> Tensor:
     first = read[0]
     if any(t.strides != first.strides for t in read):
         raise ProofError("it joins tensors of different strides")
@@ -198,10 +214,10 @@ def _concat(algebra: Algebra, op: ConcatOp, read: Sequence[Tensor]) -> Tensor:
         channels = np.concatenate([t.channels for t in read])
         classes = np.concatenate([t.classes + n for t, n in zip(read, before, strict=False)])
         return Tensor(first.sizes, first.strides, channels, classes, tuple(m for t in read for m in t.meanings))
-    return _joined(algebra, op.axis - 2, read)
+    return _joined(values, op.axis - 2, read)
 
 
-def _joined(algebra: Algebra, axis: int, read: Sequence[Tensor]) -> Tensor:
+def _joined(values: Values, axis: int, read: Sequence[Tensor]) -> Tensor:
     """A spatial Concat, of one size at a time: each part's positions move on by what lies before it."""
     first = read[0]
     others = [[s for a, s in enumerate(t.sizes) if a != axis] for t in read]
@@ -216,7 +232,11 @@ def _joined(algebra: Algebra, axis: int, read: Sequence[Tensor]) -> Tensor:
         parts, before = [], 0
         for t, cls, length in zip(read, group, lengths, strict=True):
             by = packed(-before * s if a == axis else 0 for a, s in enumerate(t.strides))
-            parts.append(worked_out([t.meanings[cls]], lambda e, by=by: algebra.number(algebra.shift(e[0], by))))
+
+            def work(entries: tuple[int, ...], by: int = by) -> int:
+                return values.number(values.shifted(entries[0], by))
+
+            parts.append(worked_out([t.meanings[cls]], work))
             before += length
         meanings.append(np.concatenate(parts, axis=axis))
     sizes = tuple((sum(lengths),) if a == axis else s for a, s in enumerate(first.sizes))

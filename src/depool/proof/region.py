@@ -28,11 +28,12 @@ class ConvOp:
 
 @dataclass(frozen=True)
 class ReluOp:
-    """r(x)."""
+    """r(x); of integers, which saturate, x must not exceed `top`."""
 
     name: str
     output: str
     inputs: tuple[str, ...]
+    top: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,16 @@ def read_region(scope: Scope, source: str, output: str, rank: int) -> Region:
         if name not in numbers:
             raise ProofError(f"{output!r} depends on {name!r}, which is neither {source!r} nor a weight")
         node = scope.nodes[numbers[name]]
-        if node.domain not in {"", "ai.onnx"} or node.op_type not in {"Conv", "Relu", "Add", "Concat"}:
+        if node.domain not in {"", "ai.onnx"} or node.op_type not in {"Conv", "Relu", "Add", "Concat", "QLinearConv"}:
             raise ProofError(f"node {node.name!r} is a {node.op_type}, which no replacement of a pool contains")
         found.add(numbers[name])
-        stack += node.input[:1] if node.op_type == "Conv" else node.input
-        weights |= {name for name in node.input[1:] if name} if node.op_type == "Conv" else set()
+        weighted = node.op_type.endswith("Conv")
+        stack += node.input[:1] if weighted else node.input
+        weights |= {name for name in node.input[1:] if name} if weighted else set()
     if not found:
         raise ProofError(f"nothing stands between {source!r} and {output!r}")
     reader = _Reader(scope, rank)
-    ops = tuple(reader.op(scope.nodes[i]) for i in sorted(found))
+    ops = tuple(op for i in sorted(found) for op in reader.ops(scope.nodes[i]))
     constants = {numbers[name] for name in weights if name in numbers}
     if len(reader.dtypes) > 1:
         raise ProofError(f"its weights are of several types: {', '.join(sorted(reader.dtypes))}")
@@ -115,7 +117,35 @@ class _Reader:
         self.rank = rank
         self.dtypes: set[str] = set()
 
-    def op(self, node: onnx.NodeProto) -> Op:
+    def ops(self, node: onnx.NodeProto) -> list[Op]:
+        """A node as one step, or as two where it is a convolution of integers."""
+        if node.op_type != "QLinearConv":
+            return [self._op(node)]
+        name = node.name or node.output[0]
+        self._check_integers(node, name)
+        found = attributes(node)
+        weight = self._weight(node.input[3], name, integer=True)
+        plain = onnx.helper.make_node("Conv", [node.input[0], ""], [f"{node.output[0]}/sum"], name=name)
+        conv = self._conv(plain, name, found, weight)
+        return [conv, ReluOp(name, node.output[0], (conv.output,), top=255)]
+
+    def _check_integers(self, node: onnx.NodeProto, name: str) -> None:
+        """One scale throughout, weights of scale 1, the lowest integer as zero point: saturation there is r."""
+        if len(node.input) != 8 or not all(node.input):
+            raise ProofError(f"node {name!r}: eight inputs are expected")
+        constants = [self.scope.constant(node.input[i]) for i in (1, 2, 4, 5, 6, 7)]
+        if any(c is None or c.size != 1 for c in constants):
+            raise ProofError(f"node {name!r}: its scales and zero points are not single constants")
+        scale, zero, unit, none, scale_out, zero_out = (c.reshape(-1)[0] for c in constants if c is not None)
+        self.dtypes.add(zero.dtype.name)
+        if zero.dtype.name not in {"int8", "uint8"} or zero.dtype != zero_out.dtype:
+            raise ProofError(f"node {name!r}: its type is {zero.dtype.name}")
+        if scale != scale_out or not 0 < scale < np.inf or unit != 1 or none != 0:
+            raise ProofError(f"node {name!r}: its scales are not the input's own and 1")
+        if zero != np.iinfo(zero.dtype).min or zero_out != zero:
+            raise ProofError(f"node {name!r}: its zero point is not the lowest integer")
+
+    def _op(self, node: onnx.NodeProto) -> Op:
         """A node with its attributes and weights."""
         name, output = node.name or node.output[0], node.output[0]
         inputs = tuple(node.input)
@@ -123,7 +153,7 @@ class _Reader:
         if any(a.ref_attr_name for a in node.attribute):
             raise ProofError(f"node {name!r}: an attribute is a parameter of its function")
         if node.op_type == "Conv":
-            return self._conv(node, name, found)
+            return self._conv(node, name, found, self._weight(node.input[1], name))
         if node.op_type == "Concat":
             axis = int(found.get("axis", 1))
             return ConcatOp(name, output, inputs, axis + (self.rank + 2 if axis < 0 else 0))
@@ -133,8 +163,7 @@ class _Reader:
             raise ProofError(f"node {name!r}: an Add of two tensors of one shape is expected")
         return AddOp(name, output, inputs)
 
-    def _conv(self, node: onnx.NodeProto, name: str, found: dict[str, Any]) -> ConvOp:
-        weight = self._weight(node.input[1], name)
+    def _conv(self, node: onnx.NodeProto, name: str, found: dict[str, Any], weight: Array) -> ConvOp:
         if weight.ndim != self.rank + 2:
             raise ProofError(f"node {name!r}: its weight has {weight.ndim} dimensions")
         bias = self._weight(node.input[2], name) if len(node.input) > 2 and node.input[2] else None
@@ -148,11 +177,12 @@ class _Reader:
             raise ProofError(f"node {name!r}: group {group}")
         return ConvOp(name, node.output[0], (node.input[0],), weight, bias, sliding(found, kernel, name), group)
 
-    def _weight(self, name: str, node: str) -> Array:
+    def _weight(self, name: str, node: str, *, integer: bool = False) -> Array:
         array = self.scope.constant(name)
         if array is None:
             raise ProofError(f"node {node!r}: {name!r} is no constant")
-        self.dtypes.add(array.dtype.name)
+        if not integer:
+            self.dtypes.add(array.dtype.name)
         exact = array.astype(np.float64)
         if not np.isfinite(exact).all():
             raise ProofError(f"node {node!r}: {name!r} is not finite")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from math import prod
 
-from depool.proof.algebra import Atom, Form, MaxOf, Win, unpacked
+from depool.proof.algebra import Atom, Form, MaxOf, Win
+from depool.proof.offsets import unpacked
 
 
 def described(form: Form, rank: int) -> str:
@@ -56,7 +58,7 @@ def _box(atom: MaxOf, rank: int) -> str:
 def _span(values: list[int]) -> str:
     if len(values) == 1:
         return str(values[0])
-    steps = {b - a for a, b in zip(values, values[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(values)}
     if len(steps) > 1:
         return "{" + ",".join(map(str, values)) + "}"
     step = steps.pop()

@@ -16,7 +16,9 @@ from onnx import helper
 from depool.errors import FileError, UsageError
 from depool.onnx import files
 from depool.onnx.graph import attributes
+from depool.onnx.quantized import INTEGERS
 from depool.onnx.records import Record
+from depool.onnx.spec import MAX_POOLS
 from depool.program import Array
 from depool.verification.compare import difference, worse
 from depool.verification.inputs import BUDGET, MODEL_KINDS, dims_of, model_values
@@ -202,14 +204,19 @@ def _widen(ranges: dict[str, tuple[float, float]], names: list[str], values: lis
 
 def _swapped(original: files.Source, records: tuple[Record, ...]) -> tuple[Runner | None, tuple[str, ...]]:
     """The original with average pools: if nobody notices, the outputs say nothing about the pools."""
-    outputs = {record.output for record in records if not record.scope and not record.average}
-    if not outputs:
-        return None, ()
+    names = {
+        name
+        for record in records
+        if not record.scope and not record.average and (record.inner or record.dtype not in INTEGERS.values())
+        for name in (record.output, *record.inner)  # between integers the pool's own output is an inner tensor
+    }
     copy = onnx.ModelProto()
     copy.CopyFrom(original.model)
-    for node in copy.graph.node:
-        if node.output and node.output[0] in outputs:
-            _to_average(node)
+    pools = [node for node in copy.graph.node if node.op_type in MAX_POOLS and node.output[0] in names]
+    if not pools:  # or pools on integers, which no runtime averages
+        return None, ()
+    for node in pools:
+        _to_average(node)
     try:
         return Runner(replace(original, model=copy)), ()
     except CannotRunError:

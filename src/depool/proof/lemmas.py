@@ -1,0 +1,183 @@
+"""The lemmas that proofs rest on: formula, condition, and the statement that z3 proves over the reals.
+
+`algebra` and `rewriting` apply them; a certificate lists those that it used. Letters stand for maxima over sets of
+elements, so that max(S u T) is the maximum of two of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from depool.errors import DepoolError
+from depool.proof.problem import ProofError
+
+Claim = Callable[[Any], Any]
+"""Given the z3 module, the formula that holds for all reals."""
+
+
+@dataclass(frozen=True)
+class Lemma:
+    """One row.
+
+    Attributes:
+        name: as certificates name it.
+        formula: what it says.
+        condition: when it may be used; empty where always.
+        claim: the same for z3.
+    """
+
+    name: str
+    formula: str
+    condition: str
+    claim: Claim
+
+
+@dataclass(frozen=True)
+class Proved:
+    """A lemma that z3 has proved."""
+
+    name: str
+    formula: str
+    status: str
+    seconds: float
+
+
+def _reals(z3: Any, names: str) -> Any:
+    return z3.Reals(names)
+
+
+def _max(z3: Any, first: Any, *others: Any) -> Any:
+    for other in others:
+        first = z3.If(first >= other, first, other)
+    return first
+
+
+def _relu(z3: Any, x: Any) -> Any:
+    return z3.If(x >= 0, x, z3.RealVal(0))
+
+
+def _pair(z3: Any) -> Any:
+    a, b = _reals(z3, "a b")
+    return _relu(z3, a - b) == _max(z3, a, b) - b
+
+
+def _union(z3: Any) -> Any:
+    a, b, c = _reals(z3, "a b c")
+    return _max(z3, _max(z3, a, b), _max(z3, b, c)) == _max(z3, a, b, c)
+
+
+def _floor(z3: Any) -> Any:
+    a, c, low = _reals(z3, "a c L")
+    return z3.Implies(z3.And(c <= low, low <= a), _max(z3, a, c) == a)
+
+
+def _multiples(z3: Any) -> Any:
+    k, x = _reals(z3, "k x")
+    scaled = z3.Implies(k > 0, _relu(z3, k * x) == k * _relu(z3, x))
+    return z3.And(scaled, _relu(z3, -x) == _relu(z3, x) - x)
+
+
+def _order(z3: Any) -> Any:
+    a, b, c, d, p, q = _reals(z3, "a b c d p q")
+    above = z3.And(a >= b, c >= d, p >= 0, q >= 0)
+    x = p * (a - b) + q * (c - d)
+    return z3.Implies(above, z3.And(_relu(z3, x) == x, _relu(z3, -x) == 0))
+
+
+def closing(z3: Any, e: Any, p: Any, q: Any, m: Any) -> Any:
+    """Twice the five-way gate's result, from the maxima it reads."""
+    singles = [_relu(z3, p - m[1]), _relu(z3, p - m[3]), _relu(z3, q - m[0]), _relu(z3, q - m[2])]
+    sums = _relu(z3, p + q - 2 * e) - _relu(z3, p + q - m[1] - m[3]) - _relu(z3, p + q - m[0] - m[2])
+    return 2 * e + z3.Sum(singles) + sums
+
+
+def _closing(z3: Any) -> Any:
+    e, *x = _reals(z3, "e x0 x1 x2 x3")
+    m = [_max(z3, e, xi) for xi in x]
+    p, q = _max(z3, x[0], x[2]), _max(z3, x[1], x[3])
+    whole = 2 * _max(z3, e, p, q)
+    bare = closing(z3, e, p, q, m) == whole
+    raised = closing(z3, e, _max(z3, p, e), _max(z3, q, e), m) == whole
+    return z3.And(bare, raised)
+
+
+def _win(z3: Any, a: Any, b: Any) -> Any:
+    return z3.If(a >= b, a, z3.RealVal(0))
+
+
+def _grid(z3: Any) -> Any:
+    a, b, k, n = _reals(z3, "a b K n")
+    apart = z3.Implies(b > a, n * (b - a) >= a)
+    left = _relu(z3, a - k * (_max(z3, a, b) - a))
+    return z3.Implies(z3.And(a >= 0, b >= 0, k >= n, n > 0, apart), left == _win(z3, a, b))
+
+
+def _winners(z3: Any) -> Any:
+    a, b = _reals(z3, "a b")
+    one, other, most = _win(z3, a, b), _win(z3, b, a), _max(z3, a, b)
+    bounded = z3.And(one >= 0, one <= most)
+    return z3.Implies(z3.And(a >= 0, b >= 0), z3.And(_relu(z3, one - other) == most - other, bounded))
+
+
+LEMMAS = (
+    Lemma("pair", "r(max S - max T) = max(S u T) - max T", "", _pair),
+    Lemma("union", "max(max(S u T), max(T u U)) = max(S u T u U)", "", _union),
+    Lemma("floor", "max(S u {c}) = max S", "the elements of S are >= L >= c", _floor),
+    Lemma("mask", "max(S u {-B}) = max S", "the elements of S are >= -B, B = MAX / 2", _floor),
+    Lemma("multiples", "r(k x) = k r(x), r(-x) = r(x) - x", "k > 0", _multiples),
+    Lemma("order", "r(x) = x, r(-x) = 0", "x is a sum of p (max S - max T), p >= 0, S holds T", _order),
+    Lemma(
+        "closing",
+        "e + 1/2 [r(p-m1) + r(p-m3) + r(q-m0) + r(q-m2) + r(p+q-2e) - r(p+q-m1-m3) - r(p+q-m0-m2)] = max(e, p, q)",
+        "mi = max(e, xi), p = max(x0, x2) or max(e, x0, x2), q = max(x1, x3) or max(e, x1, x3)",
+        _closing,
+    ),
+    Lemma(
+        "grid",
+        "r(max S - K (max(S u T) - max S)) = win(S, S u T), which is max S where that is the maximum, else 0",
+        "elements are >= 0, and a < b implies K (b - a) >= a: so it is for floating-point numbers of p bits, K >= 2^p",
+        _grid,
+    ),
+    Lemma(
+        "winners",
+        "r(win(S, S u T) - win(T, S u T)) = max(S u T) - win(T, S u T), 0 <= win(S, S u T) <= max(S u T)",
+        "elements are >= 0",
+        _winners,
+    ),
+)
+"""Besides these, `orders` compares both sides as linear functions for every order of the maxima in them."""
+
+
+def formula(name: str) -> str:
+    """What a lemma says, with its condition."""
+    if name == "orders":
+        return "both sides are the same linear function for every order of the values in them (checked one by one)"
+    lemma = next(lemma for lemma in LEMMAS if lemma.name == name)
+    return f"{lemma.formula}{', if ' * bool(lemma.condition)}{lemma.condition}"
+
+
+def prove_lemmas() -> list[Proved]:
+    """Prove every lemma by z3.
+
+    Raises:
+        DepoolError: where z3 is not installed.
+        ProofError: where z3 finds a counterexample or gives up.
+    """
+    try:
+        import z3  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        raise DepoolError("proving the lemmas needs z3: pip install 'depool[prove]'") from None
+    found = []
+    for lemma in LEMMAS:
+        solver = z3.Solver()
+        solver.set("timeout", 60_000)
+        solver.add(z3.Not(lemma.claim(z3)))
+        start = time.perf_counter()
+        answer = solver.check()
+        if answer != z3.unsat:
+            raise ProofError(f"lemma {lemma.name}: z3 answers {answer} for its negation: {lemma.formula}")
+        found.append(Proved(lemma.name, lemma.formula, "proved", time.perf_counter() - start))
+    return found
