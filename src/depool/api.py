@@ -89,6 +89,7 @@ def convert(
         FileError: a file cannot be read or written.
         UsageError: an argument makes no sense.
     """
+    _nonnegative(seed)
     options = Options(
         Choice(scheme, form, channels, target, exact, pairing),
         selection(pools, only, skip, input_range, assume_nonnegative),
@@ -140,6 +141,9 @@ def verify(
         FileError: a file cannot be read.
         UsageError: an argument makes no sense.
     """
+    _nonnegative(seed)
+    if not 0 <= tolerance < inf:
+        raise UsageError(f"the tolerance must be a number of at least 0, not {tolerance}")
     before, after = files.read(original), files.read(converted)
     default = Path("model" if str(converted) == files.STANDARD_IO else converted).with_suffix(".counterexample.npz")
     check = Check(
@@ -208,6 +212,11 @@ def _ranges(given: Ranges | tuple[float, float] | None) -> tuple[tuple[str, tupl
         if isnan(low) or isnan(high) or low > high or low == inf or high == -inf:
             raise UsageError(f"the range {name or 'of the inputs'} [{low}, {high}] is empty; give LOW,HIGH")
     return tuple(named.items())
+
+
+def _nonnegative(seed: int) -> None:
+    if seed < 0:
+        raise UsageError(f"the seed must not be negative, not {seed}")
 
 
 def _shapes(given: Shapes | None) -> tuple[tuple[str, tuple[int, ...]], ...]:

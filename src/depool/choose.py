@@ -197,7 +197,10 @@ def _integers(spec: PoolSpec, window: Window, sizes: tuple[Size, ...], choice: C
     facts = InputFacts(lower=0.0, reason="padding with the zero point pads with the lowest integer")
     made = choose(spec, sizes, facts, chain, "float32")
     program = replace(made.program, rounding=Rounding())
-    return replace(made, window=window, gate="saturating", program=program)
+    edge = made.border
+    if edge.rule == "zero":
+        edge = replace(edge, reason=facts.reason)
+    return replace(made, window=window, border=edge, gate="saturating", program=program)
 
 
 def _average(spec: PoolSpec, window: Window) -> Conversion:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from depool import __version__
-from depool.errors import DepoolError, Exit, NotConverted, UnexpectedError, UsageError
+from depool.errors import DepoolError, Exit, FileError, NotConverted, UnexpectedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -269,6 +269,7 @@ def prove(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write the certificate here.")] = None,
     check: Annotated[Path | None, Parameter(help="Check this certificate against the two files.")] = None,
     lemmas: Annotated[bool, Parameter(negative=(), help="Have z3 prove the gates' lemmas as well.")] = False,
+    force: Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -285,7 +286,7 @@ def prove(
         else:
             certificate = proofs.certified(*paths)
             if output is not None:
-                proofs.write(certificate, output)
+                proofs.write(certificate, output, original, force=force)
             shown, text, code = certificate, proofs.certificate_text(certificate, output), Exit.DONE
         proved = proofs.lemma_rows() if lemmas else []
         if json:
@@ -356,6 +357,8 @@ def _guarded(work: Callable[[], int], *, json: bool, verbose: int) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, a user sees one line
         if verbose > 1:
             traceback.print_exc()
+        if isinstance(error, OSError):
+            error = FileError(f"{error.filename or 'standard output'}: {error.strerror or error}")
         if not isinstance(error, DepoolError):
             text = f"unexpected {type(error).__name__}: {_one_line(str(error))}"
             error = UnexpectedError(f"{text}; run again with -vv and please report it")

@@ -238,7 +238,7 @@ def licensed(code, spec, dynamic, fact, choice):
         "DYNAMIC_SAME": dynamic and same and (choice.scheme == "separable" or choice.target == "portable"),
         "NEEDS_INPUT_RANGE": fact == "unknown" and choice.form == "sequential",
         "SHALLOW_NOT_EXACT": choice.scheme == "shallow" and (choice.exact or fact in {"unknown", "lower"}),
-        "EXACT_NEEDS_BRANCHES": fact == "lower" and choice.form == "sequential" and choice.exact,
+        "EXACT_NEEDS_BRANCHES": fact in {"lower", "unknown"} and choice.form == "sequential" and choice.exact,
     }[code]
 
 

@@ -60,19 +60,19 @@ def border(window: Window, sizes: tuple[Size, ...], facts: InputFacts, chain: bo
     if facts.relu_follows:
         return Border("zero", "only ReLUs read the result", window)
     if chain:
+        if exact:
+            raise Refused(
+                "EXACT_NEEDS_BRANCHES",
+                "a chain must shift a padded signed input, and the shift rounds.",
+                "Use --form branched with a target that takes branches, or leave out --exact.",
+            )
         if not isfinite(facts.lower):
             raise Refused(
                 "NEEDS_INPUT_RANGE",
                 "a chain of convolutions cannot tell the border of a signed input from a zero, "
                 "and no lower bound of its input is known.",
                 "Give --input-range LO,HI for the model's inputs or --input-range NAME=LO,HI for the pool's input, "
-                "or use --form branched.",
-            )
-        if exact:
-            raise Refused(
-                "EXACT_NEEDS_BRANCHES",
-                "a chain must shift a padded signed input, and the shift rounds.",
-                "Use --form branched, or leave out --exact.",
+                "or use --form branched with a target that takes branches.",
             )
         return Border("shift", f"input >= {facts.lower:.6g}: {facts.reason}", window, facts.lower)
     if _edges_suffice(tight, sizes):

@@ -113,6 +113,10 @@ def convert_file(path: str, output: str | None, options: Options, progress: Prog
     target = target_path(path, output)
     if target is not None:
         files.check_target(target, path, force=options.force)
+    if options.certificate is not None:
+        files.check_target(options.certificate, path, force=options.force)
+        if target is not None and options.certificate.absolute() == target.absolute():
+            raise UsageError(f"--certificate {options.certificate}: is the new model itself; name another file")
     read = files.read(path)
     source = replace(read, model=prepared(read.model, options.shapes, options.opset))
     result = convert_model(source, options, progress)
@@ -127,8 +131,6 @@ def convert_file(path: str, output: str | None, options: Options, progress: Prog
     else:
         with files.staged(source, result.model, target, force=options.force) as written:
             result = _checked(source, written, result, options, target, progress)
-    if options.certificate is not None:
-        files.write_text(json.dumps(result.certificate, indent=1) + "\n", options.certificate)
     return replace(result, path=target)
 
 
@@ -234,7 +236,7 @@ def _checked(
     if options.verify or options.certificate is not None:
         result = _proved(source, written, result, options, progress)
     if not options.verify:
-        return result
+        return _certified(result, options)
     check = Check(
         seed=options.seed,
         data=options.data,
@@ -244,7 +246,14 @@ def _checked(
     if verdict.equal is False:
         saved = f"; counterexample in {verdict.counterexample}" if verdict.counterexample else ""
         raise NotEqual(f"{target}: not written: {verdict.summary}{saved}")
-    return replace(result, verdict=verdict)
+    return _certified(replace(result, verdict=verdict), options)
+
+
+def _certified(result: Result, options: Options) -> Result:
+    """Write the certificate, where one is wanted, before the model appears."""
+    if options.certificate is not None:
+        files.write_text(json.dumps(result.certificate, indent=1) + "\n", options.certificate)
+    return result
 
 
 def _proved(

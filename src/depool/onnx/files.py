@@ -96,6 +96,8 @@ def check_target(path: Path, source: str, *, force: bool) -> None:
             raise FileError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
     if path.is_dir():
         raise FileError(f"{path}: is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path}: is not a regular file; name one, or - for standard output")
     if not path.absolute().parent.is_dir():
         raise FileError(f"{path}: its folder does not exist; create it first")
     if path.exists() and source != STANDARD_IO and Path(source).exists() and path.samefile(source):
@@ -127,8 +129,9 @@ def staged(source: Source, model: onnx.ModelProto, path: Path, *, force: bool = 
                 if data.exists() and not force:
                     raise FileError(f"{data}: exists; give --force to overwrite it, or another --output")
             yield written[-1]
-            for file in written:
+            for file in written[:-1]:
                 file.replace(path.absolute().parent / file.name)
+            written[-1].replace(path.resolve())  # a link stays, and what it points to is written
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -156,7 +159,7 @@ def write_text(text: str, path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".depool-", dir=path.absolute().parent) as scratch:
             part = Path(scratch) / path.name
             part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            part.replace(path.resolve())
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error.strerror or error})") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from depool.choose import Choice, Conversion, choose
-from depool.errors import Refusal, Refused
+from depool.errors import Refusal, Refused, UsageError
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size
 from depool.numerics import TYPES
@@ -96,6 +96,7 @@ class Left:
 
 def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator[PoolSite | Left]:
     """Every pool of the model, in order: a site to convert, or the reason why it is left."""
+    _refuse_unknown_ranges(model, folder, selection)
     types = infer(model)
     functions = {(f.domain, f.name) for f in model.functions}
 
@@ -132,6 +133,17 @@ def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator
             except Refused as refused:
                 refusal = replace(refused.refusal, where=where)
                 yield Left(node, refusal, selected)
+
+
+def _refuse_unknown_ranges(model: onnx.ModelProto, folder: Path, selection: Selection) -> None:
+    named = [name for name, _ in selection.ranges if name]
+    if not named:
+        return
+    known = {value.name for value in model.graph.input}
+    known |= {name for scope in scopes(model, folder) for name in scope.producers}
+    for name in named:
+        if name not in known:
+            raise UsageError(f"--input-range {name}: the model has no tensor of this name")
 
 
 def plan_site(site: PoolSite, choice: Choice) -> Conversion:

@@ -192,7 +192,7 @@ class Algebra:
 
     def _unresolved(self, form: Form) -> Form:
         """r(k x) = k r(x) and r(-x) = r(x) - x leave one atom for all positive and negative multiples."""
-        leading = min(form.terms, key=lambda term: _key(term[0]))[1]
+        leading = min(form.terms, key=lambda term: order_key(term[0]))[1]
         scale = abs(leading)
         if _atoms(form) > MOST_ATOMS:
             raise ProofError("no lemma resolves its ReLU, nor those before it")
@@ -248,10 +248,10 @@ def _atoms(form: Form) -> int:
     return sum(1 + (_atoms(atom.inner) if isinstance(atom, ReluOf) else 0) for atom, _ in form.terms)
 
 
-def _key(atom: Atom) -> str:
+def order_key(atom: Atom) -> str:
     """A fixed order of atoms."""
     if isinstance(atom, MaxOf):
         return f"0{sorted(atom.points)}{atom.floor}"
     if isinstance(atom, Win):
-        return f"1{_key(atom.part)}{_key(atom.whole)}"
-    return f"2{sorted((_key(inner), c) for inner, c in atom.inner.terms)}{atom.inner.constant}"
+        return f"1{order_key(atom.part)}{order_key(atom.whole)}"
+    return f"2{sorted((order_key(inner), c) for inner, c in atom.inner.terms)}{atom.inner.constant}"

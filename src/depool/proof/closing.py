@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import permutations
 
-from depool.proof.algebra import Algebra, Form, MaxOf, ReluOf, plain_sum
+from depool.proof.algebra import Algebra, Form, MaxOf, ReluOf, order_key, plain_sum
 
 HALF, ONE = Fraction(1, 2), Fraction(1)
 Four = tuple[MaxOf, MaxOf, MaxOf, MaxOf]
@@ -19,7 +19,8 @@ Four = tuple[MaxOf, MaxOf, MaxOf, MaxOf]
 
 def closed(algebra: Algebra, form: Form) -> Form | None:
     """One closing layer in a combination replaced by its maximum."""
-    relus = [(atom.inner, c) for atom, c in form.terms if isinstance(atom, ReluOf)]
+    terms = sorted(form.terms, key=lambda term: order_key(term[0]))
+    relus = [(atom.inner, c) for atom, c in terms if isinstance(atom, ReluOf)]
     for (one, c), (other, d) in permutations(relus, 2):
         if c != d:
             continue

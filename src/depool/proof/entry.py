@@ -15,6 +15,7 @@ from depool.proof.rendering import described
 def entry(d: Derivation) -> dict[str, Any]:
     """A proved pool, ready for JSON."""
     used = {name for name, count in d.values.algebra.used.items() if count} | {"union", "multiples"}
+    used |= d.values.floats.gates
     border, needs = _border(d, used)
     return {
         "pool": d.claim.where,

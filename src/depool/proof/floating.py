@@ -49,6 +49,7 @@ class Floats:
         self.u = roundoff
         self.unit = unit
         self.constants = False
+        self.gates: set[str] = set()
 
     def exact(self, form: Form) -> Value:
         """The number that is exactly its meaning."""
@@ -151,16 +152,20 @@ class Floats:
         if weights == [ONE]:
             return Value(form, names[0], self.names.error(names[0]))
         if weights == [-ONE, ONE]:
-            exact = self.names.winners(*names) or self.names.restored(names[1], names[0])
-            return self.exact(form) if exact else None
+            return self.exact(form) if self.names.winners(*names) or self._restored(names[1], names[0]) else None
         if weights == [ONE, ONE]:
             return self._pair(form, *names) or self._pair(form, *names[::-1])
         if weights == [-ONE, ONE, ONE]:
             for m0, e in permutations(names[1:]):
                 raised = self._pair(form, m0, e)
-                if raised is not None and self.names.restored(raised.name, names[0]):
+                if raised is not None and self._restored(raised.name, names[0]):
                     return self.exact(form)
         return None
+
+    def _restored(self, raised: int, t: int) -> bool:
+        found = self.names.restored(raised, t)
+        self.gates |= {"Y"} if found else set()
+        return found
 
     def _pair(self, form: Form, b: int, p: int) -> Value | None:
         role, *args = self.names[p]
@@ -201,4 +206,7 @@ class Floats:
         if role != "r" or args[1] != a or not self.names.is_exact(a) or not self.names.is_exact(args[0]):
             return None
         won = len(form.terms) == 1 and all(isinstance(atom, Win) and c == 1 for atom, c in form.terms)
-        return ("is",) if won and k >= self.algebra.ground.grid else None
+        if not won or k < self.algebra.ground.grid:
+            return None
+        self.gates.add("K")
+        return ("is",)

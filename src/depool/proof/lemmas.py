@@ -122,6 +122,58 @@ def _winners(z3: Any) -> Any:
     return z3.Implies(z3.And(a >= 0, b >= 0), z3.And(_relu(z3, one - other) == most - other, bounded))
 
 
+def _rounded_y(z3: Any) -> Any:
+    """In every order of summation, in a type of 3 exponent bits and 4 significant ones."""
+    a, b, r, add, sub = _floats(z3)
+    half, two = z3.FPVal(4.0, a.sort()), z3.FPVal(2.0, a.sort())
+    p, s = r(sub(a, b)), r(sub(b, a))
+    m0 = add(b, p)
+    e, s2 = r(sub(a, m0)), z3.fpMul(z3.RNE(), two, s)
+    orders = []
+    for t in map(r, (sub(sub(m0, a), s2), sub(sub(m0, s2), a), sub(m0, add(a, s2)))):
+        orders += [sub(add(m0, e), t), add(m0, sub(e, t)), add(sub(m0, t), e)]
+    bounded = z3.And(z3.fpLEQ(z3.fpAbs(a), half), z3.fpLEQ(z3.fpAbs(b), half))
+    return z3.Implies(bounded, z3.And([z3.fpEQ(m, _larger(z3, a, b)) for m in orders]))
+
+
+def _rounded_k(z3: Any) -> Any:
+    """In a type of 3 exponent bits and 4 significant ones; what overflows is behind a ReLU."""
+    a, b, r, add, sub = _floats(z3)
+    k = z3.FPVal(8.0, a.sort())
+    twice = z3.FPVal(2.0, a.sort())
+
+    def times_k(x: Any) -> Any:
+        return z3.fpMul(z3.RNE(), twice, z3.fpMul(z3.RNE(), k, x))  # 16 is no number of the type
+
+    p, s = r(sub(a, b)), r(sub(b, a))
+    one, other = r(sub(a, times_k(s))), r(sub(b, times_k(p)))
+    m = add(other, r(sub(one, other)))
+    zero = z3.FPVal(0.0, a.sort())
+    finite = [z3.And(z3.fpGEQ(x, zero), z3.Not(z3.fpIsInf(x))) for x in (a, b)]
+    return z3.Implies(z3.And(finite), z3.fpEQ(m, _larger(z3, a, b)))
+
+
+def _floats(z3: Any) -> Any:
+    """(a, b, r, add, subtract) in a small floating-point type."""
+    a, b = z3.FPs("a b", z3.FPSort(3, 4))
+    zero, nearest = z3.FPVal(0.0, a.sort()), z3.RNE()
+
+    def r(x: Any) -> Any:
+        return z3.If(z3.fpGEQ(x, zero), x, zero)
+
+    def add(x: Any, y: Any) -> Any:
+        return z3.fpAdd(nearest, x, y)
+
+    def sub(x: Any, y: Any) -> Any:
+        return z3.fpSub(nearest, x, y)
+
+    return a, b, r, add, sub
+
+
+def _larger(z3: Any, a: Any, b: Any) -> Any:
+    return z3.If(z3.fpGEQ(a, b), a, b)
+
+
 LEMMAS = (
     Lemma("pair", "r(max S - max T) = max(S u T) - max T", "", _pair),
     Lemma("union", "max(max(S u T), max(T u U)) = max(S u T u U)", "", _union),
@@ -146,6 +198,19 @@ LEMMAS = (
         "r(win(S, S u T) - win(T, S u T)) = max(S u T) - win(T, S u T), 0 <= win(S, S u T) <= max(S u T)",
         "elements are >= 0",
         _winners,
+    ),
+    Lemma(
+        "Y",
+        "m0 + r(a - m0) - r(m0 - a - 2 s) = max(a, b) in floating point, m0 = b + r(a - b), s = r(b - a)",
+        "a and b are exact, |a|, |b| <= MAX / 2, m0 and s are rounded correctly, the rest in any order "
+        "(z3: in a type of 3 + 4 bits)",
+        _rounded_y,
+    ),
+    Lemma(
+        "K",
+        "B + r(A - B) = max(a, b) in floating point, A = r(a - K r(b - a)), B = r(b - K r(a - b))",
+        "a and b are exact and >= 0, K is a power of two >= 2^p, p the significant bits (z3: in a type of 3 + 4 bits)",
+        _rounded_k,
     ),
 )
 """Besides these, `orders` compares both sides as linear functions for every order of the maxima in them."""

@@ -238,7 +238,7 @@ def groups(form: Form) -> Iterator[tuple[Form, Form]]:
         if isinstance(atom, ReluOf):
             inner = [a.points for part in _parts(atom.inner) for a, _ in part.terms if isinstance(a, MaxOf)]
             spans.setdefault(frozenset().union(*inner))
-    for span in sorted(spans, key=lambda s: (len(s), min(s, default=0))):
+    for span in sorted(spans, key=lambda s: (len(s), sorted(s))):
         mine = frozenset(term for term in form.terms if _within(term[0], span))
         if any(isinstance(atom, ReluOf) for atom, _ in mine) and mine != form.terms:
             part = Form(Fraction(0), mine)

@@ -43,8 +43,8 @@ def _positive(form: Form, lower: Fraction | None) -> bool:
     return all(not c or not isinstance(atom, MaxOf) or _nonnegative(atom, lower) for atom, c in left.items())
 
 
-def _size(atom: Atom) -> tuple[int, int]:
-    return (len(atom.points), min(atom.points)) if isinstance(atom, MaxOf) else (0, 0)
+def _size(atom: Atom) -> tuple[int, list[int]]:
+    return (len(atom.points), sorted(atom.points)) if isinstance(atom, MaxOf) else (0, [])
 
 
 def _above(one: Atom, other: Atom) -> bool:

@@ -38,12 +38,13 @@ def checked(path: Path, original: str, converted: str) -> Report:
     return check(certificate, files.read(original), files.read(converted))
 
 
-def write(certificate: dict[str, Any], path: Path) -> None:
-    """Write a certificate.
+def write(certificate: dict[str, Any], path: Path, original: str, *, force: bool) -> None:
+    """Write a certificate, over an existing file only if told so.
 
     Raises:
         FileError: where it cannot be written.
     """
+    files.check_target(path, original, force=force)
     files.write_text(json.dumps(certificate, indent=1) + "\n", path)
 
 

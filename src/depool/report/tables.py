@@ -60,17 +60,27 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
         title = words.geometry(record.op_type, record.spec)
         _block(console, record.where, f"{title} on {words.tensor(record.channels, record.sizes, record.dtype)}", rows)
     _print_refusals(console, (*result.refusals, *result.left))
-    if result.verdict is not None:
-        print_verdict(console, result.verdict, pools=False, verbose=verbose)
-    if result.certificate is not None:
-        console.print("proved over the reals, from the two files alone (depool prove shows how)")
-    elif result.unproved:
-        console.print(Text(f"not proved over the reals, measured only: {result.unproved}", style="yellow"))
     if result.records:
+        if result.verdict is not None:
+            print_verdict(console, result.verdict, pools=False, verbose=verbose)
+        _print_proof(console, result)
         console.print("for finite input only; depool verify --nonfinite shows what inf and NaN become")
+    else:
+        console.print("the file is a copy of the model")
+    if result.refusals:
+        console.print(f"[yellow]{_many(len(result.refusals), 'pool')} left as before, see above[/yellow]")
     console.print(f"written: [bold]{_safe(target)}[/bold]", soft_wrap=True)
     if result.verdict is None:
         console.print("[yellow]not verified (--no-verify)[/yellow]")
+
+
+def _print_proof(console: Console, result: Result) -> None:
+    if result.certificate is not None:
+        console.print("proved over the reals, from the two files alone (depool prove shows how)")
+        for text in result.certificate["hypotheses"][1:]:  # the first is that all values are finite
+            console.print(Text(f"  provided that {text}"))
+    elif result.unproved:
+        console.print(Text(f"not proved over the reals, measured only: {result.unproved}", style="yellow"))
 
 
 def print_verdict(console: Console, verdict: Verdict, *, pools: bool = True, verbose: bool) -> None:

@@ -72,8 +72,11 @@ def judge(
     open_pools = [pool for pool in pools if pool.equal is None]
     if open_pools:
         return None, f"{open_pools[0].where} could not be run: {open_pools[0].note}"
-    if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given)):
-        return None, "the given data lie outside the declared range; the conversion promises nothing there"
+    if whole.undeclared:
+        return None, f"{whole.undeclared}; the conversion promises nothing there"
+    if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given or whole.ranges)):
+        met = "the given data" if whole.given else "drawn inputs (give real ones with --data FILE)"
+        return None, f"{met} lie outside what was declared; the conversion promises nothing there"
     if records and not changes:
         kept = "1 pool keeps its promise" if len(pools) == 1 else f"{len(pools)} pools keep their promise"
         return True, f"equal: {kept}, and nothing else was changed"

@@ -40,6 +40,7 @@ class EndToEnd:
         outputs: each output's largest difference.
         ranges: the least and largest value seen at each converted pool's input, on drawn inputs.
         given: the same, on the user's own data.
+        undeclared: an input of the given data that lies outside its declared range, or nothing.
         notes: what could not be run, and why.
         worst: the input on which the models differ most.
         failed: an input on which the original runs and the converted model does not, or not to the same shape.
@@ -50,6 +51,7 @@ class EndToEnd:
     given: Ranges = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     worst: Feeds | None = None
+    undeclared: str = ""
     failed: Feeds | None = None
 
 
@@ -148,8 +150,10 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, BadZipFile) as error:
-        raise FileError(f"{path}: cannot be read as .npz ({error})") from error
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read as .npz ({error.strerror or error})") from error
+    except (EOFError, ValueError, AttributeError, TypeError, BadZipFile) as error:
+        raise FileError(f"{path}: cannot be read as .npz: it is no archive of plain arrays") from error
     feeds = {}
     for value in model.graph.input:
         if value.name not in _fed(model):
@@ -162,6 +166,10 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
             isinstance(d, int) and d != n for d, n in zip(dims, array.shape, strict=True)
         ):
             raise UsageError(f"{path}: {value.name!r} has shape {list(array.shape)}; the model takes {list(dims)}")
+        if not array.size:
+            raise UsageError(f"{path}: {value.name!r} is empty")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UsageError(f"{path}: {value.name!r} is not finite; depool verify --nonfinite shows what that does")
         try:
             feeds[value.name] = array.astype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
         except (TypeError, ValueError) as error:

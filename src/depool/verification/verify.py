@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from depool.errors import DepoolError
+from depool.errors import DepoolError, UsageError
 from depool.onnx import files
 from depool.onnx.ensures import changed_elsewhere, changed_interface, foreign_operators
 from depool.onnx.find import Selection, find
@@ -64,6 +65,8 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
     rng = np.random.default_rng(check.seed)
     records = read_records(converted.model)
     given = read_given(converted.model)
+    if not records:
+        _same_inputs(original, converted)
     original = replace(original, model=prepared(original.model, given.shapes, given.opset))
     check = replace(check, ranges=check.ranges or given.ranges)
     known = read_records(original.model)
@@ -73,7 +76,11 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
         changes += changed_elsewhere(original.model, converted.model, original.folder, converted.folder, records)
         changes += foreign_operators(original.model, converted.model, converted.folder)
     pools, broken = _pools(original, converted, records, given, rng, progress) if records else ((), None)
-    whole = _whole(original, converted, records, check, rng, progress) if check.end_to_end else EndToEnd()
+    whole = (
+        _whole(original, converted, records, check, dict(given.ranges), rng, progress)
+        if check.end_to_end
+        else EndToEnd()
+    )
     checks = whole.outputs
     if not records or changes:
         checks = tuple(replace(c, within=c.difference.tolerance <= check.tolerance) for c in checks)
@@ -128,13 +135,36 @@ def _whole(
     converted: files.Source,
     records: tuple[Record, ...],
     check: Check,
+    declared: dict[str, tuple[float, float]],
     rng: np.random.Generator,
     progress: Progress,
 ) -> EndToEnd:
     inputs = drawn_inputs(original.model, dict(check.shapes), dict(check.ranges), rng)
+    undeclared = ""
     if check.data is not None:
-        inputs = chain(inputs, given_inputs(original.model, check.data))
-    return compare_models(original, converted, records, inputs, progress)
+        own = list(given_inputs(original.model, check.data))
+        undeclared = _undeclared(own[0][1], declared)
+        inputs = chain(inputs, own)
+    return replace(compare_models(original, converted, records, inputs, progress), undeclared=undeclared)
+
+
+def _same_inputs(original: files.Source, converted: files.Source) -> None:
+    names = [
+        {v.name for v in s.model.graph.input} - {t.name for t in s.model.graph.initializer}
+        for s in (original, converted)
+    ]
+    if names[0] != names[1]:
+        one, other = (", ".join(sorted(n)) for n in names)
+        raise UsageError(f"the two models take different inputs ({one}; {other}), so they cannot be compared")
+
+
+def _undeclared(feeds: Feeds, declared: dict[str, tuple[float, float]]) -> str:
+    """The first of the given arrays that lies outside what the conversion was told of it."""
+    for name, array in feeds.items():
+        low, high = declared.get(name, declared.get("", (-inf, inf)))
+        if array.min() < low or array.max() > high:
+            return f"the given {name!r} reaches [{array.min():.6g}, {array.max():.6g}], declared [{low:g}, {high:g}]"
+    return ""
 
 
 def _plain(array: Array) -> Array:
