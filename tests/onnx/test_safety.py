@@ -56,7 +56,7 @@ def test_what_makes_no_sense_is_refused(options, reason, tmp_path):
 def test_data_that_say_nothing_are_refused(array, tmp_path):
     depool.convert(DIGITS, tmp_path / "o.onnx")
     np.savez(tmp_path / "d.npz", image=array)
-    with pytest.raises(depool.UsageError, match="is empty|is not finite"):
+    with pytest.raises(depool.UsageError, match=r"is empty|is not finite"):
         depool.verify(DIGITS, tmp_path / "o.onnx", data=tmp_path / "d.npz")
 
 
