@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from depool import __version__
-from depool.errors import DepoolError, Exit, FileError, NotConverted, UnexpectedError, UsageError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from depool.report.progress import ProgressLine
+from depool.errors import Exit, UsageError
+from depool.flags import (
+    Channels,
+    Data,
+    Exact,
+    Form,
+    InputRange,
+    Json,
+    Model,
+    Nonnegative,
+    Only,
+    Opset,
+    Pools,
+    Quiet,
+    Scheme,
+    Seed,
+    ShapeOption,
+    Skip,
+    TargetName,
+    Verbose,
+    file_or_dash,
+    ranges,
+    shapes,
+)
+from depool.terminal import console, failed, guarded, one_line, print_json, progress_line
 
 app = App(
     name="depool",
@@ -27,54 +43,6 @@ app = App(
     version_flags=["--version"],
     help_epilogue="Exit codes: 0 done, 1 not equal, 2 usage, 3 some pools not converted, 4 undecided, 5 file error.",
 )
-
-
-def _file_or_dash(kind: object, value: str | None) -> None:
-    """- is standard input or output; any other word with a hyphen in front is a mistyped option."""
-    del kind
-    if value is not None and value.startswith("-") and value != "-":
-        raise ValueError("there is no such option.")
-
-
-Model = Annotated[
-    str, Parameter(allow_leading_hyphen=True, validator=_file_or_dash, help="An ONNX file, or - for standard input.")
-]
-Scheme = Annotated[
-    Literal["auto", "tree", "separable", "shallow"],
-    Parameter(help="Which maxima are taken; shallow has fewest ReLU layers."),
-]
-Form = Annotated[
-    Literal["auto", "branched", "concat", "sequential"],
-    Parameter(help="Add branches, the published network with Concat, or one chain."),
-]
-Channels = Annotated[
-    Literal["auto", "grouped", "depthwise", "dense"], Parameter(help="How kernels are widened to all channels.")
-]
-TargetName = Annotated[str, Parameter(help="What the consumer accepts: generic or portable.")]
-Exact = Annotated[bool, Parameter(negative=(), help="Bit-exact for |x| <= MAX/2, at more layers.")]
-Pools = Annotated[Literal["max", "all"], Parameter(help="max, or all to convert average pools too.")]
-Only = Annotated[list[str] | None, Parameter(negative=(), help="Convert pools of this name; * and ? match.")]
-Skip = Annotated[list[str] | None, Parameter(negative=(), help="Leave pools of this name.")]
-InputRange = Annotated[
-    list[str] | None,
-    Parameter(
-        allow_leading_hyphen=True,
-        negative=(),
-        help="LO,HI of the model's inputs, or NAME=LO,HI of one tensor; verify checks it.",
-    ),
-]
-Nonnegative = Annotated[bool, Parameter(negative=(), help="The pools' inputs are known to be >= 0.")]
-ShapeOption = Annotated[
-    list[str] | None, Parameter(name="--shape", negative=(), help="NAME:1,3,224,224 fixes an input.")
-]
-Opset = Annotated[int | None, Parameter(help="Raise the model's opset first.")]
-Data = Annotated[Path | None, Parameter(help="An .npz of inputs to verify with as well.")]
-Seed = Annotated[int, Parameter(help="Of drawn inputs.")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print one JSON object.")]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), help="Print errors only.")]
-Verbose = Annotated[
-    int, Parameter(name=["--verbose", "-v"], count=True, help="Say more; -vv shows tracebacks as well.")
-]
 
 
 @app.command
@@ -114,18 +82,18 @@ def inspect(
             pools=pools,
             only=only or (),
             skip=skip or (),
-            input_range=_ranges(input_range),
+            input_range=ranges(input_range),
             assume_nonnegative=assume_nonnegative,
-            shapes=_shapes(shape),
+            shapes=shapes(shape),
             opset=opset,
         )
         if json:
-            _print_json(machine.survey(found))
+            print_json(machine.survey(found))
         elif not quiet:
-            tables.print_survey(_console(), found, verbose=verbose > 0)
+            tables.print_survey(console(), found, verbose=verbose > 0)
         return Exit.DONE
 
-    return _guarded(work, json=json, verbose=verbose)
+    return guarded(work, json=json, verbose=verbose)
 
 
 @app.command
@@ -138,7 +106,7 @@ def convert(
         Parameter(
             name=["--output", "-o"],
             allow_leading_hyphen=True,
-            validator=_file_or_dash,
+            validator=file_or_dash,
             help="MODEL.depool.onnx if not given; - is standard output.",
         ),
     ] = None,
@@ -170,7 +138,7 @@ def convert(
         import depool
         from depool.report import machine, tables
 
-        with _progress(shown=not (json or quiet)) as progress:
+        with progress_line(shown=not (json or quiet)) as progress:
             made = depool.convert(
                 model,
                 output,
@@ -182,9 +150,9 @@ def convert(
                 pools=pools,
                 only=only or (),
                 skip=skip or (),
-                input_range=_ranges(input_range),
+                input_range=ranges(input_range),
                 assume_nonnegative=assume_nonnegative,
-                shapes=_shapes(shape),
+                shapes=shapes(shape),
                 opset=opset,
                 allow_partial=allow_partial,
                 verify=verify,
@@ -196,12 +164,12 @@ def convert(
             )
         on_stdout = made.path is None
         if json:
-            _print_json(machine.result(made, model), to_stderr=on_stdout)
+            print_json(machine.result(made, model), to_stderr=on_stdout)
         elif not quiet:
-            tables.print_result(_console(to_stderr=on_stdout), made, model, verbose=verbose > 0)
+            tables.print_result(console(to_stderr=on_stdout), made, model, verbose=verbose > 0)
         return made.verdict.exit_code if made.verdict is not None else Exit.DONE
 
-    return _guarded(work, json=json, verbose=verbose)
+    return guarded(work, json=json, verbose=verbose)
 
 
 @app.command
@@ -230,13 +198,13 @@ def verify(
         import depool
         from depool.report import machine, tables
 
-        with _progress(shown=not (json or quiet)) as progress:
+        with progress_line(shown=not (json or quiet)) as progress:
             found = depool.verify(
                 original,
                 converted,
                 data=data,
-                shapes=_shapes(shape),
-                input_range=_ranges(input_range),
+                shapes=shapes(shape),
+                input_range=ranges(input_range),
                 tolerance=tolerance,
                 end_to_end=end_to_end,
                 seed=seed,
@@ -245,12 +213,12 @@ def verify(
                 progress=progress,
             )
         if json:
-            _print_json(machine.verdict(found))
+            print_json(machine.verdict(found))
         elif not quiet:
-            tables.print_verdict(_console(), found, verbose=verbose > 0)
+            tables.print_verdict(console(), found, verbose=verbose > 0)
         return found.exit_code
 
-    return _guarded(work, json=json, verbose=verbose)
+    return guarded(work, json=json, verbose=verbose)
 
 
 @app.command
@@ -260,7 +228,7 @@ def prove(
         str | None,
         Parameter(
             allow_leading_hyphen=True,
-            validator=_file_or_dash,
+            validator=file_or_dash,
             help="The ONNX file after; ORIGINAL.depool.onnx if not given.",
         ),
     ] = None,
@@ -290,14 +258,14 @@ def prove(
             shown, text, code = certificate, proofs.certificate_text(certificate, output), Exit.DONE
         proved = proofs.lemma_rows() if lemmas else []
         if json:
-            _print_json(shown)
+            print_json(shown)
         elif not quiet:
-            console = _console()
+            page = console()
             for line in [*proved, *text]:
-                console.print(line, markup=False, soft_wrap=False)
+                page.print(line, markup=False, soft_wrap=False)
         return code
 
-    return _guarded(work, json=json, verbose=verbose)
+    return guarded(work, json=json, verbose=verbose)
 
 
 @app.command
@@ -321,14 +289,14 @@ def demo(
         if json:
             from depool.report import machine
 
-            _print_json({"schema": machine.SCHEMA, "command": "demo", **as_json(made)})
+            print_json({"schema": machine.SCHEMA, "command": "demo", **as_json(made)})
         elif kernels is not None:
             sys.stdout.write(kernels_text(made, kernels) + "\n")
         elif not quiet:
-            render(made, _console())
+            render(made, console())
         return Exit.DONE if made.equal and made.average_equal else Exit.NOT_EQUAL
 
-    return _guarded(work, json=json, verbose=verbose)
+    return guarded(work, json=json, verbose=verbose)
 
 
 def main() -> None:
@@ -337,8 +305,8 @@ def main() -> None:
         code = app(print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        text = _one_line(str(error)).rstrip(".")
-        code = _failed(UsageError(f"{text} (see depool --help)"), json="--json" in sys.argv)
+        text = one_line(str(error)).rstrip(".")
+        code = failed(UsageError(f"{text} (see depool --help)"), json="--json" in sys.argv)
     except BrokenPipeError:  # the reader has seen enough; nothing may be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
@@ -346,90 +314,3 @@ def main() -> None:
         sys.stderr.write("depool: stopped\n")
         code = 130
     sys.exit(int(code or 0))
-
-
-def _guarded(work: Callable[[], int], *, json: bool, verbose: int) -> int:
-    """Run a command; errors become one line and an exit code."""
-    try:
-        return work()
-    except (BrokenPipeError, KeyboardInterrupt):
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, a user sees one line
-        if verbose > 1:
-            traceback.print_exc()
-        if isinstance(error, OSError):
-            error = FileError(f"{error.filename or 'standard output'}: {error.strerror or error}")
-        if not isinstance(error, DepoolError):
-            text = f"unexpected {type(error).__name__}: {_one_line(str(error))}"
-            error = UnexpectedError(f"{text}; run again with -vv and please report it")
-        return _failed(error, json=json)
-
-
-def _failed(error: DepoolError, *, json: bool) -> Exit:
-    """Say what went wrong: one line, or one for each pool that was refused."""
-    if json:
-        from depool.report import machine
-
-        _print_json(machine.error(error))
-    for line in map(str, error.refusals) if isinstance(error, NotConverted) else [str(error)]:
-        sys.stderr.write(f"depool: {_one_line(line)}\n")
-    return error.exit_code
-
-
-def _ranges(given: list[str] | None) -> dict[str, tuple[float, float]] | None:
-    """LO,HI or NAME=LO,HI each; a name may hold = itself."""
-    ranges = {}
-    for text in given or ():
-        name, _, numbers = text.rpartition("=")
-        low, comma, high = numbers.partition(",")
-        try:
-            ranges[name] = (float(low), float(high))
-        except ValueError:
-            comma = ""
-        if not comma:
-            raise UsageError(f"--input-range {text}: give LO,HI or NAME=LO,HI, such as --input-range=-1,1")
-    return ranges or None
-
-
-def _shapes(given: list[str] | None) -> dict[str, tuple[int, ...]] | None:
-    """NAME:1,3,224,224 each; a name may hold : itself."""
-    shapes = {}
-    for text in given or ():
-        name, _, numbers = text.rpartition(":")
-        try:
-            shapes[name] = tuple(int(n) for n in numbers.split(","))
-        except ValueError:
-            name = ""
-        if not name:
-            raise UsageError(f"--shape {text}: give NAME:1,3,224,224")
-    return shapes or None
-
-
-def _console(*, to_stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    class Page(Console):
-        """Rich exits with 1 where a reader stops early, and 1 means not equal here."""
-
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
-    page = Page(stderr=to_stderr, highlight=False)
-    return page if page.is_terminal else Page(stderr=to_stderr, highlight=False, width=80)
-
-
-def _progress(*, shown: bool) -> ProgressLine:
-    from rich.console import Console
-
-    from depool.report.progress import ProgressLine
-
-    return ProgressLine(Console(stderr=True), shown=shown)
-
-
-def _print_json(value: dict[str, Any], *, to_stderr: bool = False) -> None:
-    stream = sys.stderr if to_stderr else sys.stdout
-    stream.write(jsonlib.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

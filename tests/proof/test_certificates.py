@@ -65,6 +65,7 @@ def test_each_rule_is_proved(tmp_path, attributes, size, model, options, border,
     pool = proved(*converted(tmp_path, pool_model(attributes, size, **model), **options))
     assert pool["border"]["rule"].startswith(border)
     assert pool["floating point"]["derived"].startswith("bit-exact") == exactly
+    assert any("gate K" in text for text in pool["hypotheses"]) == (pool["told"]["gate"] == "K")
     assert not exactly or pool["told"]["gate"] in pool["lemmas"]
     assert pool["nodes"][-1]["maps"][0]["means"] == pool["coverage"]["middle window"]
 

@@ -110,6 +110,8 @@ def _border(d: Derivation, used: set[str]) -> tuple[dict[str, str], list[str]]:
             needs.append(known)
     if "mask" in used:
         needs.append("every element >= -MAX / 2 of its type")
+    if "grid" in used:
+        needs.append(f"every element is a {d.region.dtype} number: gate K is no identity of all real numbers")
     if any(isinstance(op, ConcatOp) and op.axis > 1 for op in d.region.ops):
         rule = "edge: border elements are repeated, and belong to the same windows"
     elif _masks(d):
