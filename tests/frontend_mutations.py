@@ -162,8 +162,8 @@ FILES = [
     (
         "the file is not moved into place",
         "onnx/files.py",
-        "file.replace(path.absolute().parent / file.name)",
-        "file.exists()",
+        "written[-1].replace(path.resolve())",
+        "written[-1].exists()",
         tests("onnx/test_files", "the_default_output_stands_beside_the_model"),
     ),
     (
@@ -278,9 +278,31 @@ VERIFICATION = [
     (
         "data outside the declared range pass for equal",
         "verification/judge.py",
-        "if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given)):",
+        "if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given or whole.ranges)):",
         "if not records and not checks:",
         tests("verification/test_verify", "data_outside_the_declared_range_break_an_assumption_not_the_conversion"),
+        (("verification/judge.py", "if whole.undeclared:", "if not records and not checks:"),),
+    ),
+    (
+        "given data are not held against the declared range of the inputs",
+        "verification/judge.py",
+        "if whole.undeclared:",
+        "if not records and not checks:",
+        tests("onnx/test_safety", "given_data_are_held_against_the_declared_range"),
+    ),
+    (
+        "drawn inputs outside what was declared pass for equal",
+        "verification/judge.py",
+        "broken_assumptions(records, whole.given or whole.ranges)):",
+        "broken_assumptions(records, whole.given)):",
+        tests("onnx/test_safety", "a_declaration_that_does_not_hold_is_never_called_equal"),
+    ),
+    (
+        "a link is replaced by the file",
+        "onnx/files.py",
+        "written[-1].replace(path.resolve())",
+        "written[-1].replace(path)",
+        tests("onnx/test_safety", "a_link_stays_and_what_it_points_to_is_written"),
     ),
 ]
 

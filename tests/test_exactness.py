@@ -363,7 +363,8 @@ def special(tmp_path, **arguments):
     onnx.save(one_pool(3, 2, 9, 3), tmp_path / "one.onnx")
     depool.convert(tmp_path / "one.onnx", tmp_path / "two.onnx", verify=False, force=True, **arguments)
     verdict = depool.verify(tmp_path / "one.onnx", tmp_path / "two.onnx", nonfinite=True)
-    assert verdict.equal is True  # nothing of this is judged
+    # nothing of this is judged; drawn inputs may lie outside what a case declares
+    assert verdict.equal is (None if arguments.get("assume_nonnegative") else True)
     return {check.value: check for check in verdict.special}
 
 
