@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, isnan
 from pathlib import Path
 
 from depool.choose import Channels, Choice, FormName, Scheme
 from depool.errors import UsageError
 from depool.onnx import files
-from depool.onnx.convert import Options, Result, convert_file
+from depool.onnx.convert import Options, Progress, Result, convert_file, quiet
 from depool.onnx.find import Selection
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
@@ -21,11 +21,6 @@ from depool.verification.verify import Check, verify_sources
 StrPath = str | os.PathLike[str]
 Ranges = Mapping[str, tuple[float, float]]
 Shapes = Mapping[str, Sequence[int]]
-
-
-def quiet(what: str, done: int, total: int) -> None:
-    """The progress of someone who does not look."""
-    del what, done, total
 
 
 def convert(
@@ -51,7 +46,7 @@ def convert(
     data: StrPath | None = None,
     force: bool = False,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] = quiet,
+    progress: Progress = quiet,
 ) -> Result:
     """Rewrite the pools of an ONNX file as Conv, Relu, Add and Concat.
 
@@ -117,7 +112,7 @@ def verify(
     seed: int = 0,
     counterexample: StrPath | None = None,
     nonfinite: bool = False,
-    progress: Callable[[str, int, int], None] = quiet,
+    progress: Progress = quiet,
 ) -> Verdict:
     """Check that two ONNX files compute the same.
 

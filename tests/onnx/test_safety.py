@@ -1,13 +1,17 @@
 """What a careless command line must not destroy or take for granted."""
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import depool
 from depool.errors import Exit
+from depool.onnx import files
+from depool.proof import check
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits.onnx"
 
@@ -72,3 +76,20 @@ def test_given_data_are_held_against_the_declared_range(high, equal, tmp_path):
     image[0, 0, 0, 0] = high
     np.savez(tmp_path / "d.npz", image=image)
     assert depool.verify(DIGITS, tmp_path / "o.onnx", data=tmp_path / "d.npz").equal is equal
+
+
+def test_a_certificate_is_about_the_file_and_not_about_what_was_fixed_in_it(tmp_path):
+    original, converted, certificate = (tmp_path / name for name in ("m.onnx", "o.onnx", "c.json"))
+    model = onnx.load(DIGITS)
+    onnx.save(model, original)
+    depool.convert(original, converted, shapes={"image": (3, 1, 8, 8)}, certificate=certificate)
+    report = check(json.loads(certificate.read_text()), files.read(original), files.read(converted))
+    assert report.ok, report.reason
+    assert any("[3, 1, 8, 8]" in text for text in report.hypotheses)
+
+
+def test_a_certificate_across_opsets_is_refused_before_any_work(tmp_path):
+    with pytest.raises(depool.UsageError, match="raise the opset in a step of its own"):
+        depool.convert(DIGITS, tmp_path / "o.onnx", opset=20, certificate=tmp_path / "c.json")
+    assert not list(tmp_path.iterdir())
+    assert depool.convert(DIGITS, tmp_path / "o.onnx", opset=20).certificate is not None

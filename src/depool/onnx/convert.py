@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,7 @@ from depool.onnx.records import Given, Record, read_given, read_records, record_
 from depool.onnx.shapes import forget_shapes
 from depool.onnx.splice import Names, emit
 from depool.verification.verdict import Verdict
-from depool.verification.verify import Check, verify_sources
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
+from depool.verification.verify import Check, Progress, verify_sources
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -119,18 +115,25 @@ def convert_file(path: str, output: str | None, options: Options, progress: Prog
             raise UsageError(f"--certificate {options.certificate}: is the new model itself; name another file")
     read = files.read(path)
     source = replace(read, model=prepared(read.model, options.shapes, options.opset))
+    raised = source.model.opset_import != read.model.opset_import
+    if raised and options.certificate is not None:
+        raise UsageError(
+            "--certificate: a certificate compares two files of one opset; raise the opset in a step of its own "
+            "(depool convert MODEL --opset N --skip '*' -o RAISED), and convert that"
+        )
+    proved = source if raised else read  # what --shape fixed becomes a hypothesis about the file as it is
     result = convert_model(source, options, progress)
     if target is None:
         if files.external_locations(result.model):
             raise FileError("a model with external data cannot be written to standard output; give --output FILE")
         with tempfile.TemporaryDirectory(prefix="depool-") as scratch:
             written = files.write(source, result.model, Path(scratch) / "stdin.depool.onnx")[-1]
-            result = _checked(source, written, result, options, Path(written.name), progress)
+            result = _checked(source, proved, written, result, options, Path(written.name), progress)
         sys.stdout.buffer.write(files.serialized(result.model))
         sys.stdout.buffer.flush()
     else:
         with files.staged(source, result.model, target, force=options.force) as written:
-            result = _checked(source, written, result, options, target, progress)
+            result = _checked(source, proved, written, result, options, target, progress)
     return replace(result, path=target)
 
 
@@ -172,7 +175,8 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
             refusals.append(replace(refused.refusal, where=item.where))
             continue
         nodes, weights = emit(item, conversion, names, model.ir_version)
-        item.scope.container.initializer.extend(weights) if weights else None
+        if weights:  # a function has no initialisers, and its weights are among the nodes
+            item.scope.container.initializer.extend(weights)
         done[item.scope.path, item.output] = (item, nodes)
         records.append(record_of(item, conversion))
         conversions.append(conversion)
@@ -228,13 +232,19 @@ def _correct_shapes(model: onnx.ModelProto) -> None:
 
 
 def _checked(
-    source: files.Source, path: Path, result: Result, options: Options, target: Path, progress: Progress
+    source: files.Source,
+    proved: files.Source,
+    path: Path,
+    result: Result,
+    options: Options,
+    target: Path,
+    progress: Progress,
 ) -> Result:
-    """The conversion's contract on the written file, the proof and the verification."""
+    """The conversion's contract on the written file, the proof against `proved`, and the verification."""
     written = files.read(path)
     check_written(source, written, path, result.records)
     if options.verify or options.certificate is not None:
-        result = _proved(source, written, result, options, progress)
+        result = _proved(proved, written, result, options, progress)
     if not options.verify:
         return _certified(result, options)
     check = Check(

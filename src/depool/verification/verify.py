@@ -26,6 +26,7 @@ from depool.verification.special import check_special
 from depool.verification.verdict import PoolCheck, SpecialCheck, Verdict
 
 Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True)
