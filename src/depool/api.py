@@ -10,13 +10,13 @@ from pathlib import Path
 from depool.choose import Channels, Choice, FormName, Scheme
 from depool.errors import UsageError
 from depool.onnx import files
-from depool.onnx.convert import Options, Progress, Result, convert_file, quiet
+from depool.onnx.convert import Options, Result, convert_file, quiet
 from depool.onnx.find import Selection
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
 from depool.target import Target
 from depool.verification.verdict import Verdict
-from depool.verification.verify import Check, verify_sources
+from depool.verification.verify import Check, Progress, verify_sources
 
 StrPath = str | os.PathLike[str]
 Ranges = Mapping[str, tuple[float, float]]
