@@ -33,7 +33,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from depool.choose import Choice, Conversion, FormName, Scheme, choose
+from depool.choose import Choice, FormName, Scheme, choose
+from depool.conversion import Conversion
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec
 from depool.numerics import TYPES, safe, unit_roundoff

@@ -88,7 +88,7 @@ SPLICE = [
     ),
     (
         "weights are repeated in the wrong order",
-        "onnx/layout.py",
+        "layout.py",
         "np.tile(node.kernel, (channels, *(1,) * (node.kernel.ndim - 1)))",
         "np.repeat(node.kernel, channels, axis=0)",
         tests("onnx/test_convert", "exact_is_exact"),

@@ -9,6 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from depool.averages import average
+from depool.conversion import Conversion
 from depool.cost import nominal, written
 from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
@@ -22,7 +24,7 @@ from depool.plan.model import Plan
 from depool.plan.separable import separable
 from depool.plan.shallow import shallow
 from depool.plan.tree import PAIRINGS, tree
-from depool.program import Conv, Program
+from depool.program import Program
 from depool.target import Target, preset
 
 Scheme = Literal["auto", "tree", "separable", "shallow"]
@@ -40,28 +42,6 @@ class Choice:
     target: str | Target = "generic"
     exact: bool = False
     pairing: str = PAIRINGS[0]
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """How one pool becomes convolutions.
-
-    Attributes:
-        spec: the pool as the model states it.
-        window: its geometry, resolved.
-        border: the padding rule, and the fact that licenses it.
-        scheme, form, channels, gate: what was chosen; scheme is ``average`` for an average pool.
-        program: the result.
-    """
-
-    spec: PoolSpec
-    window: Window
-    border: Border
-    scheme: str
-    form: str
-    channels: str
-    gate: str
-    program: Program
 
 
 def synthesize(
@@ -106,19 +86,19 @@ def choose(
         Refused: with the code that says why.
     """
     target = preset(choice.target) if isinstance(choice.target, str) else choice.target
-    _known(choice)
+    known_words(choice)
     window = spec.resolve(sizes)
-    channels = _channels(choice, target)
+    channels = layout(choice, target)
     if np.dtype(dtype).kind in "iu":
         return _integers(spec, window, sizes, choice, target)
     if not target.asymmetric_pads and isinstance(window.pads, str):
         raise _dynamic_same(f"target {target.name} takes explicit symmetric pads only")
     if spec.kind == "average":
-        made = _average(spec, window)
+        made = average(spec, window, sizes, target)
         return replace(made, channels=channels, program=adapted(made.program, target, channels, made.form))
-    form = _form(choice, target)
+    form = form_of(choice, target)
     edge = border(window, sizes, facts, form == "sequential", choice.exact)
-    gates = _gates(choice, edge, facts, dtype)
+    gates = gates_of(choice, edge, facts, dtype)
     found = [(plan, lower(plan, edge, sizes, facts, form, gates, dtype)) for plan in _plans(choice, edge, form)]
     work = nominal(sizes, window.extent)
     plan, program = min(found, key=lambda pair: written(pair[1], work))
@@ -126,7 +106,7 @@ def choose(
     return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program)
 
 
-def _gates(choice: Choice, edge: Border, facts: InputFacts, dtype: npt.DTypeLike) -> Gates:
+def gates_of(choice: Choice, edge: Border, facts: InputFacts, dtype: npt.DTypeLike) -> Gates:
     """Pairs, and closing layers for the shallow scheme; exact ones where asked for or where a mask needs them."""
     if choice.exact or edge.rule == "mask":
         if choice.scheme == "shallow":
@@ -140,7 +120,7 @@ def _gates(choice: Choice, edge: Border, facts: InputFacts, dtype: npt.DTypeLike
     return {2: PAIR, 7: CLOSING}
 
 
-def _known(choice: Choice) -> None:
+def known_words(choice: Choice) -> None:
     """Refuse words that mean nothing, and a pairing where no tree uses it."""
     for what, said, words in (
         ("scheme", choice.scheme, get_args(Scheme)),
@@ -154,7 +134,8 @@ def _known(choice: Choice) -> None:
         raise UsageError(f"pairing {choice.pairing} belongs to the tree; leave out --scheme {choice.scheme}")
 
 
-def _form(choice: Choice, target: Target) -> str:
+def form_of(choice: Choice, target: Target) -> str:
+    """The form asked for, or the target's best."""
     if choice.form == "auto":
         return "branched" if target.branches else "sequential"
     if choice.form != "sequential" and not target.branches:
@@ -162,7 +143,8 @@ def _form(choice: Choice, target: Target) -> str:
     return choice.form
 
 
-def _channels(choice: Choice, target: Target) -> str:
+def layout(choice: Choice, target: Target) -> str:
+    """How kernels are widened to all channels."""
     if choice.channels in {"grouped", "depthwise"} and not target.groups:
         raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
     if choice.channels == "auto":
@@ -201,15 +183,6 @@ def _integers(spec: PoolSpec, window: Window, sizes: tuple[Size, ...], choice: C
     if edge.rule == "zero":
         edge = replace(edge, reason=facts.reason)
     return replace(made, window=window, border=edge, gate="saturating", program=program)
-
-
-def _average(spec: PoolSpec, window: Window) -> Conversion:
-    """Average pooling is one convolution: entries 1 / n, strides and zero pads of the pool."""
-    n = prod(window.kernel_shape)
-    kernel = np.full((1, 1, *window.kernel_shape), 1 / n)
-    program = Program(spec.rank, (Conv(0, kernel, window),), Rounding(products=n, heaviest=float(n)))
-    edge = Border("zero", "the average counts the padding as zeros", window)
-    return Conversion(spec, window, edge, "average", "sequential", "grouped", "none", program)
 
 
 def _dynamic_same(why: str) -> Refused:

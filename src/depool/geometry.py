@@ -36,6 +36,7 @@ class PoolSpec:
         auto_pad: ONNX's, where pads are not explicit.
         kind: ``max`` or ``average``.
         count_include_pad: whether an average counts the padding as zeros.
+        divisor: what an average divides its sums by, whatever they count; the number of elements if not given.
 
     Raises:
         UsageError: where the numbers do not describe a pool.
@@ -49,6 +50,7 @@ class PoolSpec:
     auto_pad: AutoPad = "NOTSET"
     kind: Kind = "max"
     count_include_pad: bool = False
+    divisor: int | None = None
 
     def __post_init__(self) -> None:
         rank = len(self.kernel_shape)
@@ -63,6 +65,8 @@ class PoolSpec:
             raise UsageError("kernel_shape, strides and dilations must be at least 1")
         if min(p for pair in self.pads for p in pair) < 0:
             raise UsageError("pads must not be negative")
+        if self.divisor is not None and self.divisor < 1:
+            raise UsageError("divisor must be at least 1")
         if self.kind not in {"max", "average"}:
             raise UsageError(f"kind must be max or average, not {self.kind!r}")
         if self.auto_pad not in {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"}:
@@ -80,7 +84,7 @@ class PoolSpec:
 
         Raises:
             UsageError: for the wrong number of sizes.
-            Refused: SAME_DILATED, DYNAMIC_CEIL, EMPTY_WINDOW, AVERAGE_EXCLUDES_PAD.
+            Refused: SAME_DILATED, DYNAMIC_CEIL, EMPTY_WINDOW.
         """
         if len(sizes) != self.rank:
             raise UsageError(f"{self.rank} spatial sizes are needed, not {len(sizes)}")
@@ -98,15 +102,12 @@ class PoolSpec:
             pads = tuple(axis for axis in axes if axis is not None)
         window = Window(self.kernel_shape, self.strides, self.dilations, pads)
         window.refuse_empty(sizes)
-        if self.kind == "average" and window.padded:
-            declared = self.auto_pad in {"SAME_UPPER", "SAME_LOWER"} or window.pads == self.pads
-            if not (self.count_include_pad and declared):
-                raise Refused(
-                    "AVERAGE_EXCLUDES_PAD",
-                    "its border windows divide by fewer elements than the others, which no one convolution can say.",
-                    "Export it with count_include_pad=1 and ceil_mode=0, or leave average pools alone (--pools max).",
-                )
         return window
+
+    def counts_alike(self, window: Window) -> bool:
+        """Whether all windows of an average divide by the same number; `window` is the resolved one."""
+        declared = self.auto_pad in {"SAME_UPPER", "SAME_LOWER"} or window.pads == self.pads
+        return self.divisor is not None or not window.padded or (self.count_include_pad and declared)
 
 
 @dataclass(frozen=True)

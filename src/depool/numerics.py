@@ -47,6 +47,7 @@ class Rounding:
         magnitude: a constant that enters the sums beside the data: the shift |L|.
         heaviest: no intermediate value exceeds heaviest * M, so nothing overflows for |x| <= MAX / heaviest.
         products: weights that are no powers of two (an average): each may round and underflow once.
+        scale: the sum of an average's |weights|; above 1 only with a divisor smaller than the window.
         halves: whether some weights are 1/2, so that integers become multiples of 1/2.
     """
 
@@ -54,6 +55,7 @@ class Rounding:
     magnitude: float = 0.0
     heaviest: float = 1.0
     products: int = 0
+    scale: float = 1.0
     halves: bool = False
 
     @property
@@ -104,7 +106,7 @@ def bound(rounding: Rounding, max_abs: Any, dtype: npt.DTypeLike) -> Any:
                 error = error + sum(terms * max(1.0, weight) for terms, weight in step.sums) * smallest(dtype)
     if rounding.products:
         tiny = smallest(dtype)
-        error = error + _gamma(rounding.products + 1, u) * size + rounding.products * tiny
+        error = error + _gamma(rounding.products + 1, u) * rounding.scale * size + rounding.products * tiny
     return error if error.ndim else float(error)
 
 
@@ -145,7 +147,7 @@ def statement(rounding: Rounding, dtype: npt.DTypeLike, max_abs: float = np.inf)
     if rounding.bit_exact:
         return f"bit-exact{limit}"
     u = unit_roundoff(dtype)
-    unscaled = Rounding(rounding.steps, 0.0, rounding.heaviest, rounding.products)
+    unscaled = replace(rounding, magnitude=0.0, halves=False)
     size = f"(M + {rounding.magnitude:.4g})" if rounding.magnitude else "M"
     words = f"within {bound(unscaled, 1.0, dtype) / u:.3g} u {size}, u = 2^{round(np.log2(u))}{limit}"
     if np.isfinite(max_abs):

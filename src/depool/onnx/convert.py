@@ -12,16 +12,18 @@ from typing import Any
 import onnx
 
 import depool
-from depool.choose import Choice, Conversion
+from depool.choose import Choice
+from depool.conversion import Conversion
 from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused, UsageError
 from depool.onnx import files
 from depool.onnx.ensures import check_written
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.onnx.graph import subgraphs
 from depool.onnx.prepare import prepared
-from depool.onnx.records import Given, Record, read_given, read_records, record_of, write_records
+from depool.onnx.records import Given, read_given, read_records, record_of, write_records
 from depool.onnx.shapes import forget_shapes
 from depool.onnx.splice import Names, emit
+from depool.record import Record
 from depool.verification.verdict import Verdict
 from depool.verification.verify import Check, Progress, verify_sources
 

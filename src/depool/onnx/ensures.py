@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from depool.errors import DepoolError, FileError
 from depool.onnx import files
 from depool.onnx.graph import Scope, scopes
-from depool.onnx.records import Record
+from depool.record import Record
 
 ALLOWED = frozenset({"Conv", "Relu", "Add", "Concat", "Constant", "QLinearConv"})
 BLOCK = 2**22

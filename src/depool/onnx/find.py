@@ -10,7 +10,8 @@ from pathlib import Path
 
 import onnx
 
-from depool.choose import Choice, Conversion, choose
+from depool.choose import Choice, choose
+from depool.conversion import Conversion
 from depool.errors import Refusal, Refused, UsageError
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size

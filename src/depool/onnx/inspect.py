@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from depool.choose import Choice, Conversion
+from depool.choose import Choice
+from depool.conversion import Conversion
 from depool.cost import activation_elements, nominal
 from depool.errors import Refusal, Refused
 from depool.geometry import Size

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from depool.layout import WideConv
 from depool.onnx.graph import Scope
-from depool.onnx.layout import WideConv
 
 INTEGERS: dict[int, str] = {onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
 

@@ -8,19 +8,17 @@ from dataclasses import asdict, dataclass
 from math import inf, isinf
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
-from depool.choose import Conversion
+from depool.conversion import Conversion
 from depool.errors import DepoolError, FileError
 from depool.facts import InputFacts
-from depool.geometry import PoolSpec, Size
-from depool.numerics import Rounding, Step, bound
+from depool.geometry import PoolSpec
+from depool.numerics import Rounding, Step
 from depool.onnx.find import PoolSite
 from depool.onnx.quantized import INTEGERS
-from depool.onnx.spec import AVERAGE_POOLS, FLOATS
-from depool.program import Array
+from depool.onnx.spec import FLOATS
+from depool.record import Record
 
 KEY = "depool.pools"
 VERSION_KEY = "depool.version"
@@ -53,62 +51,10 @@ class Given:
         )
 
 
-@dataclass(frozen=True)
-class Record:
-    """One converted pool.
-
-    Attributes:
-        where: its name, with the path of its scope.
-        scope: that path.
-        op_type: of the original node.
-        source, output: the tensors between which its convolutions stand.
-        inner: the tensors between them that the original has and the conversion may not.
-        spec, sizes, channels, dtype: its geometry and type; sizes are None where dynamic.
-        facts: what was assumed of `source`.
-        scheme, form, layout, gate, border, reason: how it was converted, and what licenses its border.
-        rounding: what the promised bound is computed from.
-    """
-
-    where: str
-    scope: str
-    op_type: str
-    source: str
-    output: str
-    inner: tuple[str, ...]
-    spec: PoolSpec
-    sizes: tuple[Size, ...]
-    channels: int
-    dtype: str
-    facts: InputFacts
-    scheme: str
-    form: str
-    layout: str
-    gate: str
-    border: str
-    reason: str
-    rounding: Rounding
-
-    @property
-    def average(self) -> bool:
-        """Whether it is an average pool."""
-        return self.op_type in AVERAGE_POOLS
-
-    @property
-    def exact(self) -> bool:
-        """Whether bit-exactness was asked for."""
-        return self.gate in {"Y", "K"} and self.border != "mask"
-
-    def rounding_bound(self, max_abs: Array, dtype: npt.DTypeLike) -> Array:
-        """What two honest computations may differ by, window by window.
-
-        An average rounds in the oracle as well, so there it is twice the bound.
-        """
-        return np.asarray(bound(self.rounding, max_abs, dtype)) * (2 if self.average else 1)
-
-
 def record_of(site: PoolSite, conversion: Conversion) -> Record:
     """The record of a conversion."""
-    return Record(
+    return Record.of(
+        conversion,
         where=site.where,
         scope=site.scope.path,
         op_type=site.node.op_type,
@@ -120,13 +66,6 @@ def record_of(site: PoolSite, conversion: Conversion) -> Record:
         channels=site.channels,
         dtype=site.dtype,
         facts=site.facts,
-        scheme=conversion.scheme,
-        form=conversion.form,
-        layout=conversion.channels,
-        gate=conversion.gate,
-        border=conversion.border.rule,
-        reason=conversion.border.reason,
-        rounding=conversion.program.rounding,
     )
 
 

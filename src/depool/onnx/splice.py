@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from depool.choose import Conversion
+from depool.conversion import Conversion
 from depool.geometry import Window
+from depool.layout import WideConv, widen
 from depool.lowering.adapt import without_add
 from depool.numerics import TYPES
 from depool.onnx.find import PoolSite
-from depool.onnx.layout import WideConv, widen
 from depool.onnx.quantized import INTEGERS, parameters, qlinear_conv
 from depool.program import Array, Concat, Conv, Node, sources
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from depool.choose import Conversion
+from depool.conversion import Conversion
 from depool.geometry import PoolSpec, Size
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from depool.geometry import Size
 from depool.numerics import TYPES, safe, unit_roundoff
-from depool.onnx.records import Record
 from depool.program import Array
+from depool.record import Record
 
 BUDGET = 4_000_000
 """Elements of one input; larger pools get fewer samples."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite, isinf
 
-from depool.onnx.records import Record
+from depool.record import Record
 from depool.verification.models import EndToEnd, Ranges
 from depool.verification.verdict import OutputCheck, PoolCheck
 

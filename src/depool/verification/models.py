@@ -17,9 +17,9 @@ from depool.errors import FileError, UsageError
 from depool.onnx import files
 from depool.onnx.graph import attributes
 from depool.onnx.quantized import INTEGERS
-from depool.onnx.records import Record
 from depool.onnx.spec import MAX_POOLS
 from depool.program import Array
+from depool.record import Record
 from depool.verification.compare import difference, worse
 from depool.verification.inputs import BUDGET, MODEL_KINDS, dims_of, model_values
 from depool.verification.oracle import CannotRunError, Runner

@@ -15,8 +15,8 @@ from depool.numerics import TYPES, statement
 from depool.onnx.ensures import ALLOWED
 from depool.onnx.find import PoolSite, plan_site
 from depool.onnx.graph import Scope
-from depool.onnx.records import Record
 from depool.program import Array
+from depool.record import Record
 from depool.verification.compare import difference
 from depool.verification.inputs import pool_inputs
 from depool.verification.oracle import CannotRunError, Runner

@@ -13,8 +13,8 @@ import numpy as np
 
 from depool.numerics import TYPES, largest, safe, smallest
 from depool.onnx.graph import Scope
-from depool.onnx.records import Record
 from depool.program import Array
+from depool.record import Record
 from depool.verification.inputs import spatial_sizes
 from depool.verification.oracle import CannotRunError
 from depool.verification.pools import Side, original_side, replacement_sides

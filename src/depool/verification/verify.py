@@ -17,8 +17,9 @@ from depool.onnx.ensures import changed_elsewhere, changed_interface, foreign_op
 from depool.onnx.find import Selection, find
 from depool.onnx.graph import scopes
 from depool.onnx.prepare import prepared
-from depool.onnx.records import Given, Record, read_given, read_records
+from depool.onnx.records import Given, read_given, read_records
 from depool.program import Array
+from depool.record import Record
 from depool.verification.judge import judge, notes
 from depool.verification.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
 from depool.verification.pools import Broken, check_pool, sites_by_output
