@@ -1,0 +1,56 @@
+"""What converting a model object, such as an nn.Module or a keras.Model, needs and gives, whatever the framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from depool.choose import Choice
+from depool.conversion import Conversion
+from depool.errors import Refusal
+from depool.geometry import Kind
+from depool.record import Record
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How to convert, and which pools.
+
+    Attributes:
+        choice: scheme, form, channels, target, exactness.
+        pools: ``max``, or ``all`` to convert average pools too.
+        only, skip: patterns of the pools' paths in the model (as in a shell: * and ?).
+        nonnegative: the inputs of all selected pools are known to be >= 0.
+        allow_partial: leave refused pools as they are instead of failing.
+    """
+
+    choice: Choice = Choice()
+    pools: str = "all"
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    nonnegative: bool = False
+    allow_partial: bool = False
+
+    def selects(self, kind: Kind, where: str) -> bool:
+        """Whether a pool is to be converted."""
+        wanted = (self.pools == "all" or kind == "max") and (
+            not self.only or any(fnmatchcase(where, pattern) for pattern in self.only)
+        )
+        return wanted and not any(fnmatchcase(where, pattern) for pattern in self.skip)
+
+
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """What a conversion did; a converted model carries it as its attribute ``depool``.
+
+    Attributes:
+        records: each pool that became convolutions, as `depool.verify` will check it.
+        conversions: the same pools' programs.
+        refusals: selected pools that were left as they were.
+        left: other pools that stay (not selected, or not ours), with the reason where there is one.
+    """
+
+    records: tuple[Record, ...]
+    conversions: tuple[Conversion, ...]
+    refusals: tuple[Refusal, ...]
+    left: tuple[Refusal, ...]
