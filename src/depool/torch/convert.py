@@ -1,0 +1,203 @@
+"""Find -> plan -> splice over the modules of an nn.Module."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from depool.choose import Channels, Choice, FormName, Scheme
+from depool.errors import NotConverted, Refusal, Refused, UsageError
+from depool.facts import InputFacts
+from depool.objects import Converted, Wishes
+from depool.record import Record
+from depool.target import Target, preset
+from depool.torch.facts import nonnegative_inputs
+from depool.torch.functional import lift, named_in_code
+from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
+from depool.torch.spec import geometry, is_pool, kind_of
+from depool.torch.watch import Seen, arguments, watch
+
+PYTORCH = Target("pytorch", "PyTorch: its convolutions pad alike at both ends", asymmetric_pads=False)
+
+
+def convert(
+    module: nn.Module,
+    example_inputs: Any = None,
+    *,
+    scheme: Scheme = "auto",
+    form: FormName = "auto",
+    channels: Channels = "auto",
+    target: str | Target = PYTORCH,
+    exact: bool = False,
+    pairing: str = "ab|cd",
+    pools: str = "all",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    assume_nonnegative: bool = False,
+    allow_partial: bool = False,
+) -> nn.Module:
+    """A copy of a module whose pools are convolutions, ReLUs, sums and concatenations; the module stays as it is.
+
+    Args:
+        module: any nn.Module; its MaxPool, AvgPool, AdaptiveMaxPool and AdaptiveAvgPool modules are replaced, and
+            calls of the functions of these names (F.max_pool2d, ...) in a forward that torch.fx can trace.
+        example_inputs: a tensor, a tuple of arguments, or a dict of keyword arguments, on which the module is run
+            once, in evaluation and without gradients. Adaptive pools need them, and signed padded pools are cheaper
+            with them; a pool that depends on their size refuses others.
+        scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
+        form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
+        channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
+        target: what a consumer behind PyTorch accepts; asymmetric pads are always written as longer kernels.
+        exact: bit-exact for all |x| <= MAX / 2.
+        pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
+        pools: ``all``, or ``max`` to leave average pools.
+        only: patterns of the paths of pools to convert, such as ``features.*``.
+        skip: patterns of the paths of pools to leave.
+        assume_nonnegative: the inputs of the selected pools are known to be >= 0.
+        allow_partial: leave refused pools as they are instead of failing.
+
+    Returns:
+        The copy. Its attribute ``depool`` (a `depool.objects.Converted`) says what was done; its state_dict has the
+        keys of the original, less nothing and plus nothing.
+
+    Raises:
+        NotConverted: a selected pool was refused.
+        UsageError: an argument makes no sense, or the module does not run on the example inputs.
+    """
+    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        kind = type(module).__name__
+        raise UsageError(f"an nn.Module is needed, not {kind}; convert before torch.jit.script or torch.compile")
+    if pools not in {"max", "all"}:
+        raise UsageError(f"pools must be max or all, not {pools!r}")
+    accepts = replace(preset(target) if isinstance(target, str) else target, asymmetric_pads=False)
+    wishes = Wishes(
+        Choice(scheme, form, channels, accepts, exact, pairing),
+        pools,
+        tuple(only),
+        tuple(skip),
+        assume_nonnegative,
+        allow_partial,
+    )
+    try:
+        made = copy.deepcopy(module)
+    except (RuntimeError, TypeError) as error:
+        raise UsageError(f"the module cannot be copied ({error})") from error
+    return _converted(made, example_inputs, wishes)
+
+
+def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Module:
+    args, kwargs = arguments(example_inputs)
+    runs = example_inputs is not None
+    owners = watch(model, args, kwargs).owners if runs else set(filter(named_in_code, model.modules()))
+    refusals: list[Refusal] = []
+    for path, owner in list(model.named_modules()):
+        if owner in owners:
+            refusals += [r for r in lift(owner, path) if wishes.selects("max", r.where)]
+    seen = watch(model, args, kwargs).seen if runs else {}
+    return replace_pools(model, seen, nonnegative_inputs(model), refusals, wishes)
+
+
+def replace_pools(
+    model: nn.Module,
+    seen: Mapping[nn.Module, Seen],
+    facts: Mapping[nn.Module, InputFacts],
+    already: Sequence[Refusal],
+    wishes: Wishes,
+) -> nn.Module:
+    """Replace the pooling modules of a module that nobody else holds.
+
+    Args:
+        model: to be changed.
+        seen: what its pools get, where it is known.
+        facts: what is known of that.
+        already: refusals of pools that are no modules.
+        wishes: how, and which pools.
+
+    Returns:
+        The module, or what replaces it if it is a pool itself.
+
+    Raises:
+        NotConverted: a selected pool was refused.
+    """
+    refusals = list(already)
+    default = next((p.dtype for p in model.parameters() if p.dtype in DTYPES), torch.get_default_dtype())
+    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    records: list[Record] = []
+    left: list[Refusal] = []
+    made: dict[nn.Module, ConvPool] = {}
+    for path, pool in list(model.named_modules()):
+        if not is_pool(pool):
+            continue
+        try:
+            found = geometry(pool)
+        except Refused as refused:
+            reason = replace(refused.refusal, where=path)
+            ours = reason.code != "NOT_A_MAX_POOL" and wishes.selects(kind_of(pool), path)
+            (refusals if ours else left).append(reason)
+            continue
+        if not wishes.selects(found.kind, path):
+            continue
+        known = facts.get(pool, InputFacts())
+        if wishes.nonnegative and known.lower < 0:
+            known = InputFacts(lower=0.0, reason="declared by assume_nonnegative", declared=True)
+        called = seen.get(pool, Seen())
+        dtype = next(iter(called.dtypes)) if len(called.dtypes) == 1 else default
+        try:
+            if dtype not in DTYPES:
+                raise _dtype(dtype)
+            planned = plan(found, frozenset(called.shapes), known, wishes.choice, DTYPES[dtype])
+            made[pool] = _like(pool, ConvPool(planned, dtype, device))
+        except Refused as refused:
+            refusals.append(replace(refused.refusal, where=path))
+            continue
+        conversion = conversion_of(made[pool])
+        records.append(
+            Record.of(
+                conversion,
+                where=path,
+                op_type=type(pool).__name__,
+                spec=conversion.spec,
+                sizes=planned.sizes,
+                channels=planned.channels,
+                dtype=DTYPES[dtype],
+                facts=known,
+            )
+        )
+    if wishes.only and not (made or refusals):
+        raise UsageError(f"no pool is named like {', '.join(wishes.only)}; print(module) shows the names")
+    if refusals and not wishes.allow_partial:
+        raise NotConverted(tuple(refusals))
+    result = _replaced(model, made)
+    conversions = tuple(map(conversion_of, made.values()))
+    result.depool = Converted(tuple(records), conversions, tuple(refusals), tuple(left))  # type: ignore[assignment]
+    return result
+
+
+def _replaced(model: nn.Module, made: Mapping[nn.Module, ConvPool]) -> nn.Module:
+    """Every place of a replaced module, also where several names share one."""
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if child is not None and child in made:
+                parent._modules[name] = made[child]
+    return made.get(model, model)
+
+
+def _like(pool: nn.Module, made: ConvPool) -> ConvPool:
+    """With the hooks and the mode of the pool."""
+    for name, value in vars(pool).items():
+        if "hooks" in name and value:
+            setattr(made, name, value)
+    return made.train(pool.training)
+
+
+def _dtype(dtype: torch.dtype) -> Refused:
+    return Refused(
+        "DTYPE",
+        f"its input is {dtype}, and convolutions need floating-point numbers of 16 bits or more.",
+        "Convert the model before its tensors get this type.",
+    )

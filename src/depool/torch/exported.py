@@ -1,0 +1,171 @@
+"""Models saved by torch.export (.pt2): read without running what is in them, converted, written.
+
+A .pt2 file is a zip archive of JSON and raw weights, but it may hold pickles, and loading one runs whatever it
+says. Such files are refused before PyTorch reads them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import operator
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from depool.errors import FileError, Refusal, Refused, UsageError
+from depool.objects import Wishes
+from depool.torch.convert import replace_pools
+from depool.torch.facts import nonnegative_in
+from depool.torch.functional import lift_call
+from depool.torch.spec import WITH_INDICES, function_name
+from depool.torch.watch import Seen
+
+Program = torch.export.ExportedProgram
+
+
+def load(path: str) -> Program:
+    """Read a .pt2 file.
+
+    Raises:
+        FileError: where there is none, where it is not one, and where it holds pickles or machine code.
+    """
+    try:
+        with ZipFile(path) as archive:
+            unsafe = _unsafe(archive)
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise FileError(f"{path}: is a folder; name a file") from error
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})") from error
+    except (BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
+        raise FileError(f"{path}: is not a model saved by torch.export.save, or is cut off") from error
+    if unsafe:
+        raise FileError(f"{path}: {unsafe}")
+    try:
+        return torch.export.load(path)
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise FileError(
+            f"{path}: PyTorch {torch.__version__} cannot load it ({type(error).__name__}: {text})"
+        ) from error
+
+
+def _unsafe(archive: ZipFile) -> str:
+    """Why loading this archive might run something, or nothing."""
+    if archive.testzip() is not None:
+        raise BadZipFile
+    names = archive.namelist()
+    inner = {name.partition("/")[2] for name in names}
+    if "data.pkl" in inner and "archive_format" not in inner:
+        return "is a pickle, which runs code when it is loaded; save the model with torch.export.save"
+    if "archive_format" not in inner:
+        return "is not a model saved by torch.export.save of this or a newer PyTorch; export it again"
+    if any("aotinductor/" in name for name in names):
+        return "holds compiled machine code; save the exported program itself (torch.export.save)"
+    for name in names:
+        content = archive.read(name) if name.endswith(("_config.json", ".pt")) else b""
+        if name.endswith("_config.json") and _pickled(json.loads(content)):
+            return f"{name} asks for pickled objects, which run code when they are loaded"
+        if name.endswith(".pt") and content:
+            try:
+                torch.load(io.BytesIO(content), weights_only=True)
+            except Exception:  # noqa: BLE001 - whatever the safe loader does not take
+                return f"{name} holds pickled objects, which run code when they are loaded"
+    return ""
+
+
+def _pickled(config: Any) -> bool:
+    entries = config["config"].values()
+    raw = ("weight_", "tensor_")
+    return any(entry.get("use_pickle", True) or not entry["path_name"].startswith(raw) for entry in entries)
+
+
+def convert(program: Program, wishes: Wishes) -> Program:
+    """An exported program whose pools are convolutions, exported again with the same inputs and dynamic sizes.
+
+    Raises:
+        NotConverted: a selected pool was refused.
+        UsageError: it holds no example inputs, or cannot be exported again.
+    """
+    if program.example_inputs is None:
+        raise UsageError("the file holds no example inputs, without which it cannot be exported again")
+    args, kwargs = program.example_inputs
+    model = program.module()
+    if not isinstance(model, fx.GraphModule):
+        raise UsageError("the exported program has no graph")
+    seen, refusals = _lifted(model)
+    model.recompile()
+    facts = nonnegative_in(model, model.graph)
+    made = replace_pools(model, seen, facts, [r for r in refusals if wishes.selects("max", r.where)], wishes)
+    try:
+        again = torch.export.export(made, args, kwargs, dynamic_shapes=_dynamic(program))
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        raise UsageError(f"the converted program cannot be exported again: {type(error).__name__}: {text}") from error
+    again.depool = made.depool  # type: ignore[attr-defined]
+    return again
+
+
+def _lifted(model: fx.GraphModule) -> tuple[dict[nn.Module, Seen], list[Refusal]]:
+    """Every pooling call as a module, with the type and shape that the export knew of its input."""
+    seen: dict[nn.Module, Seen] = {}
+    refusals: list[Refusal] = []
+    for node in list(model.graph.nodes):
+        name = function_name(node.target) if node.op == "call_function" else None
+        if name is None:
+            continue
+        value = node.args[0].meta.get("val")
+        try:
+            pool = _lifted_call(model, node, name)
+        except Refused as refused:
+            reason = refused.refusal
+            refusals.append(Refusal(reason.code, node.name, reason.reason, reason.fix))
+            continue
+        if value is not None:
+            rank = int(name[-2]) if name[-2].isdigit() else int(name.split("pool")[1][0])
+            shape = tuple(n if isinstance(n, int) else None for n in value.shape[-rank - 1 :])
+            seen[pool] = Seen({value.dtype}, {shape})
+    return seen, refusals
+
+
+def _lifted_call(model: fx.GraphModule, node: fx.Node, name: str) -> nn.Module:
+    """A call that gives indices too counts as one without where nobody reads them."""
+    if name not in WITH_INDICES and not name.startswith("adaptive_max"):
+        return lift_call(model, model.graph, node, name)
+    firsts = list(node.users)
+    if all(user.target is operator.getitem and user.args[1] == 0 for user in firsts):
+        pool = lift_call(model, model.graph, node, name.removesuffix("_with_indices"))
+        for user in firsts:
+            user.replace_all_uses_with(user.args[0])  # type: ignore[arg-type]
+            model.graph.erase_node(user)
+        return pool
+    raise Refused(
+        "INDICES_USED",
+        "the positions of its maxima are read, which convolutions do not give.",
+        "Leave this pool out (--skip NAME).",
+    )
+
+
+def _dynamic(program: Program) -> Any:
+    """The dimensions of the inputs that were dynamic, and stay so."""
+    placeholders = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    dims = [_dims(placeholders.get(str(name))) for name in program.graph_signature.user_inputs]
+    args, kwargs = pytree.tree_unflatten(dims, program.call_spec.in_spec)
+    return (*args, *kwargs.values())
+
+
+def _dims(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return None
+    return {axis: torch.export.Dim.DYNAMIC for axis, n in enumerate(value.shape) if not isinstance(n, int)}
+
+
+def save(program: Program, path: Path) -> None:
+    """Write a .pt2 file."""
+    torch.export.save(program, path)

@@ -1,0 +1,227 @@
+"""A program as an nn.Module: the layer that takes a pool's place.
+
+Its weights are buffers that no state_dict holds, so that checkpoints of the original model still fit. It runs in
+the type that it was planned for (gate K and the mask hold constants of that type), outside of autocast, and gives
+the result in the type of its input.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from depool.adaptive import choose_adaptive
+from depool.choose import Choice, choose
+from depool.conversion import Conversion
+from depool.errors import Refused
+from depool.facts import InputFacts
+from depool.geometry import Size
+from depool.program import Concat
+from depool.torch.spec import Geometry
+from depool.torch.steps import steps_of
+
+DTYPES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+}
+
+
+class ExactnessWarning(UserWarning):
+    """The promise holds, but for other numbers than the user may think."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A pool as it was found in a model, from which its program follows for any type.
+
+    Attributes:
+        geometry: of the pool.
+        sizes: spatial sizes of its input; None where any size may come.
+        channels: of its input; 0 where any number may come.
+        facts: what is known of its input.
+        choice: what the user asks for.
+    """
+
+    geometry: Geometry
+    sizes: tuple[Size, ...]
+    channels: int
+    facts: InputFacts
+    choice: Choice
+
+    def conversion(self, dtype: str) -> Conversion:
+        """How the pool becomes convolutions in this type.
+
+        Raises:
+            Refused: where it does not.
+        """
+        found = self.geometry
+        if found.spec is not None:
+            return choose(found.spec, self.sizes, self.facts, self.choice, dtype)
+        return choose_adaptive(found.kind, found.outputs, self.sizes, self.facts, self.choice, dtype)
+
+
+class ConvPool(nn.Module):
+    """A pool as convolutions, ReLUs, sums and concatenations.
+
+    Args:
+        planned: what to compute.
+        dtype: the type of its weights.
+        device: where its weights are.
+
+    Shapes: [N, C, *spatial] or [C, *spatial] to the same with the pooled sizes; memory formats are kept.
+
+    Exactness: as `Program.error_bound` says for the type of the weights. Finite input is required.
+
+    Gradients: where the maximum of a window is unique, those of the native pool. At a tie one of the tied elements
+    gets all of it; the native pool may choose another.
+
+    Raises:
+        Refused: on construction, where the pool cannot be converted.
+    """
+
+    anchor: Tensor
+    """Empty; of the type and on the device of the weights."""
+
+    def __init__(self, planned: Planned, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.planned = planned
+        self.rank = planned.geometry.rank
+        self.sizes = [-1 if size is None else size for size in planned.sizes]
+        self._build(dtype, device)
+
+    def _build(self, dtype: torch.dtype, device: torch.device) -> None:
+        if dtype not in DTYPES:
+            raise TypeError(f"a pool as convolutions needs floating-point numbers of 16 bits or more, not {dtype}")
+        conversion = self.planned.conversion(DTYPES[dtype])
+        # channels that are not known cannot be put in order, nor a dense kernel be written for them
+        joins = any(isinstance(node, Concat) and node.axis == 0 for node in conversion.program.nodes)
+        self.folded = not self.planned.channels and (joins or conversion.channels == "dense")
+        self.register_buffer("anchor", torch.zeros(0, dtype=dtype, device=device), persistent=False)
+        steps = steps_of(conversion, 1 if self.folded else self.planned.channels, self.anchor)
+        self.steps = nn.ModuleList(steps)
+        self.slots: int = 1 + max(step.slot for step in steps)
+        self.result: int = steps[-1].slot
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Follow `to`, `half`, `cuda` and their like; another type needs other constants, and so another plan."""
+        planned = self.anchor.dtype
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.anchor.dtype != planned:
+            self._build(self.anchor.dtype, self.anchor.device)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool."""
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return self._eager(x)
+        return self._run(x)
+
+    @torch.jit.unused
+    def _eager(self, x: Tensor) -> Tensor:
+        if x.dtype != self.anchor.dtype:
+            self._adopt(x.dtype)
+        kind = x.device.type
+        if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+            return self._run(x)
+        if not torch.compiler.is_compiling():
+            warnings.warn(
+                f"autocast is on: the layers before this pool round to {torch.get_autocast_dtype(kind)}; the pool "
+                f"itself runs in {self.anchor.dtype} and keeps its promise for the input that it gets",
+                ExactnessWarning,
+                stacklevel=2,
+            )
+        with torch.autocast(kind, enabled=False):
+            return self._run(x)
+
+    def _adopt(self, dtype: torch.dtype) -> None:
+        """Plan again for a type with more digits than the weights have, since the native pool takes any."""
+        if dtype not in DTYPES:
+            raise TypeError(f"a pool as convolutions takes floating-point numbers, not {dtype}")
+        wide = torch.promote_types(dtype, self.anchor.dtype)
+        if wide == self.anchor.dtype:
+            return
+        if torch.compiler.is_compiling():
+            raise TypeError(
+                f"this pool was converted for {self.anchor.dtype} and gets {dtype}; call the model's .to({dtype}) "
+                "before it is compiled or exported"
+            )
+        self._build(wide, self.anchor.device)
+
+    def _run(self, x: Tensor) -> Tensor:
+        dtype = x.dtype
+        single = x.dim() == self.rank + 1
+        if single:
+            x = x.unsqueeze(0)
+        if x.dim() != self.rank + 2:
+            raise ValueError(
+                "the input of a pool must be [N, C, ...] or [C, ...] with the pool's number of spatial axes"
+            )
+        for axis, size in enumerate(self.sizes):
+            if size not in (-1, x.shape[2 + axis]):
+                raise ValueError(
+                    "this pool was converted for inputs of one size (its border or its windows depend on it), and now "
+                    "gets another; convert the model again, with example inputs of that size or without any"
+                )
+        if dtype != self.anchor.dtype:
+            x = x.to(self.anchor.dtype)
+        batch, channels = x.shape[0], x.shape[1]
+        last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        if self.folded:
+            x = x.reshape([batch * channels, 1] + list(x.shape[2:]))  # noqa: RUF005 - TorchScript cannot unpack
+        values = [x] * self.slots
+        for step in self.steps:
+            values[step.slot] = step(values)  # type: ignore[index]
+        y = values[self.result]
+        if self.folded:
+            y = y.reshape([batch, channels] + list(y.shape[2:]))  # noqa: RUF005
+            if last:
+                y = y.contiguous(memory_format=torch.channels_last)
+        if dtype != y.dtype:
+            y = y.to(dtype)
+        return y.squeeze(0) if single else y
+
+    def extra_repr(self) -> str:
+        """The pool that it was."""
+        found = self.planned.geometry
+        return f"{found.spec or found.outputs}, {self.anchor.dtype}"
+
+
+def conversion_of(pool: ConvPool) -> Conversion:
+    """How a pool was converted, in the type that it has now."""
+    return pool.planned.conversion(DTYPES[pool.anchor.dtype])
+
+
+def plan(
+    geometry: Geometry, seen: frozenset[tuple[Size, ...]], facts: InputFacts, choice: Choice, dtype: str
+) -> Planned:
+    """A pool for the inputs that were seen, and for all other sizes too where that costs nothing.
+
+    Args:
+        geometry: of the pool.
+        seen: shapes [C, *spatial] of its inputs on the example inputs; none where there were no such inputs.
+        facts: what is known of them.
+        choice: what the user asks for.
+        dtype: the type that it will run in.
+
+    Raises:
+        Refused: where it cannot be converted.
+    """
+    channels = {shape[0] for shape in seen}
+    known = (channels.pop() or 0) if len(channels) == 1 else 0
+    free = Planned(geometry, (None,) * geometry.rank, known, facts, choice)
+    sizes = {shape[1:] for shape in seen}
+    try:
+        if len(sizes) != 1 or free.conversion(dtype).border.rule in {"none", "zero"}:
+            free.conversion(dtype)
+            return free
+    except Refused:
+        if len(sizes) != 1:
+            raise
+    bound = replace(free, sizes=sizes.pop())
+    bound.conversion(dtype)
+    return bound
