@@ -48,9 +48,11 @@ class Converted:
         conversions: the same pools' programs.
         refusals: selected pools that were left as they were.
         left: other pools that stay (not selected, or not ours), with the reason where there is one.
+        inputs: (name, shape, type) of the example inputs, where there were any.
     """
 
     records: tuple[Record, ...]
     conversions: tuple[Conversion, ...]
     refusals: tuple[Refusal, ...]
     left: tuple[Refusal, ...]
+    inputs: tuple[tuple[str, tuple[int, ...], str], ...] = ()

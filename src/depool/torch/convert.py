@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from depool.choose import Channels, Choice, FormName, Scheme
 from depool.errors import NotConverted, Refusal, Refused, UsageError
@@ -99,7 +100,9 @@ def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Modu
         if owner in owners:
             refusals += [r for r in lift(owner, path) if wishes.selects("max", r.where)]
     seen = watch(model, args, kwargs).seen if runs else {}
-    return replace_pools(model, seen, nonnegative_inputs(model), refusals, wishes)
+    result = replace_pools(model, seen, nonnegative_inputs(model), refusals, wishes)
+    result.depool = replace(result.depool, inputs=_inputs(model, args, kwargs))
+    return result
 
 
 def replace_pools(
@@ -160,6 +163,7 @@ def replace_pools(
             Record.of(
                 conversion,
                 where=path,
+                source=path,
                 op_type=type(pool).__name__,
                 spec=conversion.spec,
                 sizes=planned.sizes,
@@ -172,14 +176,27 @@ def replace_pools(
         raise UsageError(f"no pool is named like {', '.join(wishes.only)}; print(module) shows the names")
     if refusals and not wishes.allow_partial:
         raise NotConverted(tuple(refusals))
-    result = _replaced(model, made)
+    result = replaced(model, made)
     conversions = tuple(map(conversion_of, made.values()))
     result.depool = Converted(tuple(records), conversions, tuple(refusals), tuple(left))  # type: ignore[assignment]
     return result
 
 
-def _replaced(model: nn.Module, made: Mapping[nn.Module, ConvPool]) -> nn.Module:
-    """Every place of a replaced module, also where several names share one."""
+def _inputs(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[str, tuple[int, ...], str], ...]:
+    """The example inputs by the names of the forward's arguments; nothing where not all are tensors."""
+    try:
+        bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    except TypeError:
+        return ()
+    if not all(isinstance(value, Tensor) for value in bound.values()):
+        return ()
+    return tuple((name, tuple(x.shape), str(x.dtype).removeprefix("torch.")) for name, x in bound.items())
+
+
+def replaced(model: nn.Module, made: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put modules in the places of others, also where several names share one; returns the new root."""
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child is not None and child in made:

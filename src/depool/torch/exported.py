@@ -142,7 +142,9 @@ def _lifted_call(model: fx.GraphModule, node: fx.Node, name: str) -> nn.Module:
     if all(user.target is operator.getitem and user.args[1] == 0 for user in firsts):
         pool = lift_call(model, model.graph, node, name.removesuffix("_with_indices"))
         for user in firsts:
-            user.replace_all_uses_with(user.args[0])  # type: ignore[arg-type]
+            call = user.args[0]
+            call.meta = dict(user.meta)  # type: ignore[union-attr]
+            user.replace_all_uses_with(call)  # type: ignore[arg-type]
             model.graph.erase_node(user)
         return pool
     raise Refused(
@@ -153,17 +155,22 @@ def _lifted_call(model: fx.GraphModule, node: fx.Node, name: str) -> nn.Module:
 
 
 def _dynamic(program: Program) -> Any:
-    """The dimensions of the inputs that were dynamic, and stay so."""
+    """The dimensions of the inputs that were dynamic, and stay so within their bounds."""
     placeholders = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-    dims = [_dims(placeholders.get(str(name))) for name in program.graph_signature.user_inputs]
-    args, kwargs = pytree.tree_unflatten(dims, program.call_spec.in_spec)
+    known: dict[Any, Any] = {}
+    for symbol, bounds in program.range_constraints.items():
+        limits = {name: int(end) for name, end in (("min", bounds.lower), ("max", bounds.upper)) if end.is_Integer}
+        known[symbol] = torch.export.Dim(str(symbol), **limits)
+
+    def dims(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return None
+        sizes = {axis: n.node.expr for axis, n in enumerate(value.shape) if not isinstance(n, int)}
+        return {axis: known.get(expression, torch.export.Dim.DYNAMIC) for axis, expression in sizes.items()}
+
+    inputs = [dims(placeholders.get(str(name))) for name in program.graph_signature.user_inputs]
+    args, kwargs = pytree.tree_unflatten(inputs, program.call_spec.in_spec)
     return (*args, *kwargs.values())
-
-
-def _dims(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return None
-    return {axis: torch.export.Dim.DYNAMIC for axis, n in enumerate(value.shape) if not isinstance(n, int)}
 
 
 def save(program: Program, path: Path) -> None:

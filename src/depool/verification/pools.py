@@ -77,7 +77,7 @@ def check_pool(
             if got.shape != expected.shape:
                 note = f"its shape is {list(got.shape)}, not {list(expected.shape)}"
                 return replace(check, equal=False, kind=kind, note=note), Broken(record.where, x, expected, got, ())
-            check, index = _compared(check, kind, expected, got, bound)
+            check, index = compared(check, kind, expected, got, bound)
             if index is not None:
                 return check, Broken(record.where, x, expected, got, index)
     if check.windows:
@@ -92,7 +92,7 @@ def promise(record: Record) -> str:
     return statement(record.rounding, dtype, record.facts.max_abs) + after
 
 
-def _compared(
+def compared(
     check: PoolCheck, kind: str, expected: Array, got: Array, bound: Array
 ) -> tuple[PoolCheck, tuple[int, ...] | None]:
     """The check with this comparison in it, and where it fails, if it does."""

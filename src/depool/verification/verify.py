@@ -89,7 +89,7 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
     equal, summary = judge(pools, checks, whole, changes, records, check.tolerance)
     saved = None
     if equal is False:
-        saved = _save(check.counterexample, broken, whole.failed or whole.worst)
+        saved = save(check.counterexample, broken, whole.failed or whole.worst)
     special = _special(original, converted, records) if check.nonfinite else ()
     return Verdict(equal, summary, pools, checks, notes(whole, records, changes, checks), saved, special)
 
@@ -174,7 +174,7 @@ def _plain(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-def _save(path: Path, broken: Broken | None, feeds: Feeds | None) -> Path | None:
+def save(path: Path, broken: Broken | None, feeds: Feeds | None) -> Path | None:
     try:
         if broken is not None:
             np.savez_compressed(

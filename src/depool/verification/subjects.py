@@ -1,0 +1,161 @@
+"""Models of any framework, seen alike: named inputs, arrays in, arrays out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from onnx import helper
+
+from depool.errors import UsageError
+from depool.objects import Converted
+from depool.onnx import files
+from depool.program import Array
+from depool.verification.oracle import Runner
+
+Framework = Literal["onnx", "torch", "keras"]
+Apply = Callable[[Array], Array]
+Seen = Callable[[str, Array], None]
+"""Told of a pool's path and of what it gets."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input.
+
+    Attributes:
+        name: as the model calls it.
+        shape: None for a dynamic size; None as a whole where nothing is known of it.
+        dtype: NumPy's name of the element type.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+
+class Subject(Protocol):
+    """A model that can be run.
+
+    Attributes:
+        framework: which.
+        name: as printed.
+        inputs: in order.
+        converted: what depool did to make it, if it did.
+    """
+
+    framework: Framework
+    name: str
+    inputs: tuple[Port, ...]
+    converted: Converted | None
+
+    def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
+        """Outputs by name, in evaluation; `seen` is told what converted pools get, where that can be watched."""
+        ...
+
+    def sides(self, where: str, converted: Any) -> tuple[Apply, Apply]:
+        """The pool at a path, and what replaces it in a model converted from this one, as functions of one array."""
+        ...
+
+    def restored(self) -> Subject | None:
+        """A converted model with the framework's own pools again; None where that is not known."""
+        ...
+
+    def averaged(self, paths: Sequence[str]) -> Subject | None:
+        """The same model with average pools in place of the max pools at these paths."""
+        ...
+
+    def state(self) -> Mapping[str, Array]:
+        """Everything that the model has learned, by name, the weights of convolutions in place of pools left out."""
+        ...
+
+
+def subject(model: Any) -> Subject:
+    """A file or object of any framework.
+
+    Raises:
+        FileError: where a file cannot be read.
+        UsageError: where it is no model.
+    """
+    found = framework_of(model)
+    path = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    if found == "torch":
+        from depool.torch.subject import TorchSubject, saved
+
+        return TorchSubject(model) if path is None else saved(path)
+    if found == "keras":
+        from depool.keras.files import load
+        from depool.keras.subject import KerasSubject
+
+        return KerasSubject(model if path is None else load(path), path or "")
+    if path is None:
+        raise UsageError(
+            f"a model is a path, an nn.Module, an exported program or a keras.Model, not {type(model).__name__}"
+        )
+    return OnnxSubject(path)
+
+
+def framework_of(model: Any) -> Framework | None:
+    """Of a path by its ending, of an object by its class; None where it is neither.
+
+    A framework that nobody has imported has made no object.
+    """
+    if isinstance(model, str | os.PathLike):
+        endings: dict[str, Framework] = {".keras": "keras", ".pt2": "torch", ".pt": "torch", ".pth": "torch"}
+        return endings.get(Path(model).suffix.lower(), "onnx")
+    torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
+    if torch is not None and isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
+        return "torch"
+    return "keras" if keras is not None and isinstance(model, keras.Model) else None
+
+
+class OnnxSubject:
+    """An ONNX file in ONNX Runtime, optimisations off."""
+
+    framework: Framework = "onnx"
+    converted = None
+
+    def __init__(self, path: str) -> None:
+        source = files.read(path)
+        self.name = path
+        self._run = Runner(source)
+        graph = source.model.graph
+        weights = {tensor.name for tensor in graph.initializer}
+        self.inputs = tuple(
+            Port(
+                value.name,
+                tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim)
+                if value.type.tensor_type.HasField("shape")
+                else None,
+                np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name,
+            )
+            for value in graph.input
+            if value.name not in weights
+        )
+        self._outputs = [value.name for value in graph.output]
+
+    def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
+        """Run."""
+        del seen
+        feeds = {port.name: array for port, array in zip(self.inputs, arrays, strict=True)}
+        return dict(zip(self._outputs, self._run(feeds), strict=True))
+
+    def sides(self, where: str, converted: Any) -> tuple[Apply, Apply]:
+        """Not here: ONNX files are verified pool by pool in pools.py."""
+        raise UsageError(f"{self.name} and {converted.name}: have no layer {where!r}")
+
+    def restored(self) -> None:
+        """Not known here."""
+
+    def averaged(self, paths: Sequence[str]) -> None:
+        """Not known here."""
+        del paths
+
+    def state(self) -> Mapping[str, Array]:
+        """Not known here."""
+        return {}
