@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras.src.backend import compute_output_spec  # Keras has no public way to run code on shapes alone
 
 from depool.facts import InputFacts
 from depool.geometry import Size
 from depool.keras.facts import UNKNOWN, joined, result
+from depool.keras.spec import pool
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,12 @@ def parts(op: Any) -> list[Any]:
     return list(op._flatten_layers(include_self=False, recursive=False)) if isinstance(op, keras.Layer) else []
 
 
+def inside(op: Any) -> list[Any]:
+    """What an operation consists of, down to the last."""
+    found = parts(op)
+    return [*found, *(inner for part in found for inner in inside(part))]
+
+
 def graph(op: Any) -> Any:
     """The graph that a Functional model, or a Sequential one that is built, runs; None for anything else."""
     if not isinstance(op, keras.Model) or type(op).call.__module__.partition(".")[0] != "keras":
@@ -85,6 +93,8 @@ def uses(model: keras.Model) -> dict[int, list[Use]]:
             if _reads_more(node):
                 facts.append(UNKNOWN)
             inner = graph(node.operation)
+            if inner is None:
+                _observe(node.operation, node.arguments.args, node.arguments.kwargs, found)
             outputs = node.output_tensors
             made = [result(node.operation, facts)] * len(outputs) if inner is None else run(inner, joined(facts))
             if len(made) == len(outputs):
@@ -94,7 +104,39 @@ def uses(model: keras.Model) -> dict[int, list[Use]]:
     whole = graph(model)
     if whole is not None:
         run(whole, UNKNOWN)
+    elif model.built:
+        shapes = model.get_build_config() or {}
+        tensors = keras.tree.map_shape_structure(keras.KerasTensor, shapes.get("input_shape", ()))
+        _observe(model, (tensors,), {}, found)
     return found
+
+
+def _observe(op: Any, args: Any, kwargs: Any, found: dict[int, list[Use]]) -> None:
+    """Note how an operation's own code uses the pools inside it, by having Keras trace that code."""
+    pools = [inner for inner in inside(op) if pool(inner) is not None]
+    if not pools:
+        return
+
+    def noting(inner: Any) -> Any:
+        call = inner.call
+
+        def noted(x: Any, *more: Any, **words: Any) -> Any:
+            masked = words.get("mask") is not None or getattr(x, "_keras_mask", None) is not None
+            use = Use(tuple(x.shape), keras.backend.standardize_dtype(x.dtype), UNKNOWN, masked)
+            found.setdefault(id(inner), []).append(use)
+            return call(x, *more, **words)
+
+        return noted
+
+    for inner in pools:
+        inner.call = noting(inner)
+    try:
+        compute_output_spec(op, *args, **kwargs)
+    except Exception:  # noqa: BLE001 - it is the user's code; a pool of which no use is known is refused
+        found |= {id(inner): [] for inner in pools}
+    finally:
+        for inner in pools:
+            del inner.call
 
 
 def _in_order(whole: Any) -> Iterator[Any]:

@@ -13,11 +13,11 @@ from typing import Any
 import keras
 
 from depool.errors import Refused
-from depool.keras.graph import graph, parts, walk
+from depool.keras.graph import graph, inside, walk
 from depool.keras.spec import builtin
 
-OWN = {"_layers", "_metrics", "_tracker", "_functional", "_inbound_nodes", "_outbound_nodes"}
-"""Attributes with which Keras keeps its own accounts."""
+OWN = {"_layers", "_metrics", "_tracker", "_functional", "_inbound_nodes", "_outbound_nodes", "_modules"}
+"""Attributes with which Keras and its backends keep their own accounts."""
 
 
 def rebuilt(model: keras.Model, replacements: Mapping[int, keras.Model]) -> keras.Model:
@@ -56,7 +56,7 @@ class _Copier:
         self.pairs: list[tuple[Any, Any]] = []
         ops = [model, *(op for _, op, _ in walk(model))]
         self.custom = {type(op).__name__: type(op) for op in ops if not builtin(type(op))}
-        self.holders = {id(op) for op in ops if any(id(inner) in replacements for inner in _inside(op))}
+        self.holders = {id(op) for op in ops if any(id(inner) in replacements for inner in inside(op))}
 
     def copy(self, op: Any) -> Any:
         """The copy of an operation, always the same one."""
@@ -84,6 +84,8 @@ class _Copier:
         else:
             made = type(op).from_config(op.get_config())
         if isinstance(op, keras.Layer):
+            for a, b in zip(op._flatten_layers(), made._flatten_layers(), strict=False):
+                b.name = a.name  # a layer that has no name in its configuration was given a new one
             self.pairs.append((op, made))
         return made
 
@@ -95,10 +97,10 @@ class _Copier:
                 self._exchange_in(op, made)
 
     def _exchange_in(self, op: Any, made: Any) -> None:
-        for name, old in list(vars(op).items()):
-            if name in OWN or name not in vars(made):
+        for name, old in _attributes(op).items():
+            if not any(id(layer) in self.replacements or id(layer) in self.holders for layer in _layers(old)):
                 continue
-            held = vars(made)[name]
+            held = getattr(made, name)
             wanted = self._exchanged(old, held)
             if wanted is not held:
                 made._tracker.unlock()
@@ -125,9 +127,10 @@ class _Copier:
         return held
 
 
-def _inside(op: Any) -> list[Any]:
-    found = parts(op)
-    return [*found, *(inner for part in found for inner in _inside(part))]
+def _attributes(op: Any) -> dict[str, Any]:
+    """The attributes that the layer's own code has set; with PyTorch, modules lie apart from the others."""
+    found = {**vars(op), **vars(op).get("_modules", {})}
+    return {name: value for name, value in found.items() if name not in OWN and not name.startswith("_self_")}
 
 
 def _layers(value: Any) -> list[Any]:
