@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from depool.errors import Refused
 from depool.keras.graph import graph, inside, walk
@@ -160,8 +161,13 @@ def _same_values(op: Any, made: Any) -> None:
     alike = all(tuple(a.shape) == tuple(b.shape) for a, b in pairs)
     if len(op.variables) != len(made.variables) or not alike:
         raise _not_rebuilt(f"{op.name} ({type(op).__name__})", "its copy has other variables")
+    _assign(pairs)
+
+
+def _assign(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Second variables get the values of the first, in memory of their own (JAX would share and later free it)."""
     for a, b in pairs:
-        b.assign(a)
+        b.assign(np.array(keras.ops.convert_to_numpy(a)))
 
 
 def _same_trainable(op: Any, made: Any) -> None:
@@ -185,8 +191,7 @@ def _compile(model: keras.Model, new: keras.Model) -> None:
     new.compile(**words)
     if model.optimizer is not None and model.optimizer.built:
         new.optimizer.build(new.trainable_variables)
-        for a, b in zip(model.optimizer.variables, new.optimizer.variables, strict=True):
-            b.assign(a)
+        _assign(zip(model.optimizer.variables, new.optimizer.variables, strict=True))
 
 
 def _fresh(value: Any) -> Any:
