@@ -19,7 +19,7 @@ class Wishes:
     Attributes:
         choice: scheme, form, channels, target, exactness.
         pools: ``max``, or ``all`` to convert average pools too.
-        only, skip: patterns of the pools' paths in the model (as in a shell: * and ?).
+        only, skip: patterns of the pools' paths in the model, or of the last name in them (as in a shell: * and ?).
         nonnegative: the inputs of all selected pools are known to be >= 0.
         allow_partial: leave refused pools as they are instead of failing.
     """
@@ -32,11 +32,12 @@ class Wishes:
     allow_partial: bool = False
 
     def selects(self, kind: Kind, where: str) -> bool:
-        """Whether a pool is to be converted."""
-        wanted = (self.pools == "all" or kind == "max") and (
-            not self.only or any(fnmatchcase(where, pattern) for pattern in self.only)
-        )
-        return wanted and not any(fnmatchcase(where, pattern) for pattern in self.skip)
+        """Whether a pool is to be converted; `where` is its path, with / or . between the names."""
+        if kind != "max" and self.pools != "all":
+            return False
+        names = (where, where.replace(".", "/").rpartition("/")[2])
+        wanted = not self.only or any(fnmatchcase(name, p) for name in names for p in self.only)
+        return wanted and not any(fnmatchcase(name, p) for name in names for p in self.skip)
 
 
 @dataclass(frozen=True, eq=False)

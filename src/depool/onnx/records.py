@@ -73,8 +73,8 @@ def write_records(model: onnx.ModelProto, records: Iterable[Record], given: Give
     """Set the model's `depool.*` metadata; all other entries stay."""
     entries = {
         VERSION_KEY: version,
-        GIVEN_KEY: json.dumps(_plain(asdict(given)), separators=(",", ":")),
-        KEY: json.dumps([_plain(asdict(record)) for record in records], separators=(",", ":")),
+        GIVEN_KEY: json.dumps(plain(asdict(given)), separators=(",", ":")),
+        KEY: json.dumps([plain(asdict(record)) for record in records], separators=(",", ":")),
     }
     for key, value in entries.items():
         found = [entry for entry in model.metadata_props if entry.key == key]
@@ -92,7 +92,7 @@ def read_records(model: onnx.ModelProto) -> tuple[Record, ...]:
     if not found:
         return ()
     try:
-        return tuple(_record(item) for item in json.loads(found[0]))
+        return tuple(record_from(item) for item in json.loads(found[0]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DepoolError) as error:
         raise FileError(f"the model's {KEY} metadata are damaged ({error}); convert the original again") from error
 
@@ -117,7 +117,12 @@ def read_given(model: onnx.ModelProto) -> Given:
         ) from error
 
 
-def _record(item: dict[str, Any]) -> Record:
+def record_from(item: dict[str, Any]) -> Record:
+    """A record from what `plain` made of it.
+
+    Raises:
+        ValueError, TypeError, KeyError, DepoolError: where it is not that.
+    """
     texts = ("where", "scope", "op_type", "source", "output", "scheme", "form", "layout", "gate", "border", "reason")
     dtypes = {*FLOATS.values(), *INTEGERS.values()}
     if item["dtype"] not in dtypes or not all(isinstance(item[name], str) for name in texts):
@@ -144,10 +149,10 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no infinities: an unknown bound is null."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     return None if isinstance(value, float) and isinf(value) else value

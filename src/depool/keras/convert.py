@@ -1,0 +1,188 @@
+"""Find -> plan -> lower -> build, over one Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import keras
+
+from depool.adaptive import choose_adaptive
+from depool.choose import Channels, Choice, FormName, Scheme, choose
+from depool.conversion import Conversion
+from depool.errors import NotConverted, Refused, UsageError
+from depool.geometry import PoolSpec
+from depool.keras.build import Place, layers_of
+from depool.keras.find import Left, PoolSite, find
+from depool.keras.graph import operations
+from depool.keras.rebuild import rebuilt
+from depool.numerics import TYPES
+from depool.objects import Converted, Wishes
+from depool.program import Conv
+from depool.record import Record
+from depool.target import Target
+
+KERAS = Target("keras", "layers of Keras, which cannot say stride and dilation at once", dilation=False)
+
+
+def convert(
+    model: keras.Model,
+    *,
+    scheme: Scheme = "auto",
+    form: FormName = "auto",
+    channels: Channels = "auto",
+    exact: bool = False,
+    pairing: str = "ab|cd",
+    pools: str = "all",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    assume_nonnegative: bool = False,
+    allow_partial: bool = False,
+) -> keras.Model:
+    """A copy of a Keras model whose pooling layers are convolutions, ReLUs and additions with fixed weights.
+
+    Each pool becomes a small Functional model of the same name, made of Keras' own layers. Everything else is kept:
+    names, weights, shared and nested models, trainable flags, dtype policies, compile state.
+
+    Args:
+        model: Functional, Sequential, or subclassed with get_config; built. It stays as it is.
+        scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
+        form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
+        channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
+        exact: bit-exact for all |x| <= MAX / 2.
+        pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
+        pools: ``all``, or ``max`` to leave average pools.
+        only: patterns of the names or paths (``block/pool1``) of pools to convert.
+        skip: patterns of pools to leave.
+        assume_nonnegative: the inputs of the selected pools are known to be >= 0.
+        allow_partial: leave refused pools as they are instead of failing.
+
+    Returns:
+        The new model; its attribute `depool` is a `Converted`: what was done, pool by pool.
+
+    Raises:
+        NotConverted: a selected pool was refused, or the model cannot be copied.
+        UsageError: an argument makes no sense.
+    """
+    choice = Choice(scheme, form, channels, KERAS, exact, pairing)
+    return convert_model(
+        model, Wishes(choice, pools, tuple(only), tuple(skip), assume_nonnegative, allow_partial)
+    )
+
+
+def convert_model(model: keras.Model, wishes: Wishes) -> keras.Model:
+    """`convert`, with its arguments as an object.
+
+    Raises:
+        NotConverted, UsageError: as `convert`.
+    """
+    if not isinstance(model, keras.Model):
+        raise UsageError(f"a keras.Model is needed, not {type(model).__name__}")
+    found = list(find(model, wishes))
+    if wishes.only and not any(isinstance(item, PoolSite) or item.selected for item in found):
+        raise UsageError(f"no pool is named like {', '.join(wishes.only)}")
+    done: list[tuple[PoolSite, Conversion]] = []
+    refusals = [item.refusal for item in found if isinstance(item, Left) and item.selected]
+    for item in found:
+        if isinstance(item, PoolSite):
+            try:
+                done.append(planned(item, wishes.choice))
+            except Refused as refused:
+                refusals.append(replace(refused.refusal, where=item.where))
+    if refusals and not wishes.allow_partial:
+        raise NotConverted(tuple(refusals))
+    made = {id(site.pool.op): _built(site, conversion) for site, conversion in done}
+    try:
+        new = rebuilt(model, made)
+    except Refused as refused:
+        raise NotConverted((refused.refusal,)) from refused
+    _check(new, done, made)
+    new.depool = Converted(
+        tuple(_record(*pair) for pair in done),
+        tuple(conversion for _, conversion in done),
+        tuple(refusals),
+        tuple(item.refusal for item in found if isinstance(item, Left) and not item.selected),
+    )
+    return new
+
+
+def planned(site: PoolSite, choice: Choice) -> tuple[PoolSite, Conversion]:
+    """How a pool becomes convolutions, and for which sizes.
+
+    A layer's own code may call its pool with other sizes than those seen, so there a program for all sizes is
+    preferred; where there is none, the new model accepts only the sizes seen.
+
+    Raises:
+        Refused: where it cannot.
+    """
+    wanted = replace(choice, target=KERAS)
+    if choice.channels == "auto":
+        wanted = replace(wanted, channels="depthwise" if choice.form in {"auto", "branched"} else "grouped")
+    if site.inside and any(site.sizes):
+        try:
+            return planned(replace(site, sizes=(None,) * len(site.sizes)), choice)
+        except Refused:
+            pass
+    made = _chosen(site, wanted)
+    if choice.scheme == "auto" and _strides_differ(made) and len(set(made.window.strides)) == 1:
+        small = made.scheme == "separable" and max(made.window.kernel_shape) <= 5
+        if small:  # TensorFlow has no fast convolution of unequal strides, and the tree has none of them
+            made = _chosen(site, replace(wanted, scheme="tree"))
+    return site, made
+
+
+def _chosen(site: PoolSite, choice: Choice) -> Conversion:
+    pool, rank, dtype = site.pool, len(site.sizes), TYPES.get(site.dtype, site.dtype)
+    if pool.reach == "Adaptive":
+        outputs = pool.outputs(rank)
+        return choose_adaptive(pool.kind, outputs, site.sizes, site.facts, choice, dtype)
+    if pool.reach == "Global":
+        static = tuple(size for size in site.sizes if size is not None)
+        if len(static) < rank:
+            return choose_adaptive(pool.kind, (1,) * rank, site.sizes, site.facts, choice, dtype)
+        return choose(PoolSpec(static, kind=pool.kind), site.sizes, site.facts, choice, dtype)
+    return choose(pool.spec(rank), site.sizes, site.facts, choice, dtype)
+
+
+def _strides_differ(made: Conversion) -> bool:
+    return any(isinstance(node, Conv) and len(set(node.window.strides)) > 1 for node in made.program.nodes)
+
+
+def _built(site: PoolSite, made: Conversion) -> keras.Model:
+    op = site.pool.op
+    policy = op.dtype_policy if isinstance(op, keras.Layer) else keras.DTypePolicy(site.dtype)
+    place = Place(
+        op.name, site.sizes, site.channels, site.pool.channels_first, site.dtype, policy, site.pool.drops_axes
+    )
+    return layers_of(made.program, place, made.channels == "dense")
+
+
+def _check(new: keras.Model, done: list[tuple[PoolSite, Conversion]], made: dict[int, keras.Model]) -> None:
+    """Every replacement must stand where its pool stood.
+
+    Raises:
+        NotConverted: NOT_REBUILT.
+    """
+    there = operations(new)
+    for site, _ in done:
+        if there.get(site.where) is not made[id(site.pool.op)]:
+            refused = Refused(
+                "NOT_REBUILT",
+                "the layer that holds it keeps it where it cannot be exchanged.",
+                "Hold it in an attribute, a list or a dict of the layer, or leave this pool out (skip).",
+                site.where,
+            )
+            raise NotConverted((refused.refusal,)) from refused
+
+
+def _record(site: PoolSite, made: Conversion) -> Record:
+    return Record.of(
+        made,
+        where=site.where,
+        op_type=type(site.pool.op).__name__,
+        spec=made.spec,
+        sizes=site.sizes,
+        channels=site.channels,
+        dtype=site.dtype,
+        facts=site.facts,
+    )
