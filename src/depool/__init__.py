@@ -62,6 +62,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in {"torch", "keras"}:  # the frontends; each needs its framework
+        return import_module(f"depool.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'depool' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

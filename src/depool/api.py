@@ -6,15 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from math import inf, isnan
 from pathlib import Path
+from typing import Any
 
 from depool.choose import Channels, Choice, FormName, Scheme
 from depool.errors import UsageError
+from depool.objects import Wishes
 from depool.onnx import files
 from depool.onnx.convert import Options, Result, convert_file, quiet
 from depool.onnx.find import Selection
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
 from depool.target import Target
+from depool.verification.layouts import Layouts
+from depool.verification.objects import verify_objects
+from depool.verification.subjects import Framework, framework_of, subject
 from depool.verification.verdict import Verdict
 from depool.verification.verify import Check, Progress, verify_sources
 
@@ -48,11 +53,13 @@ def convert(
     seed: int = 0,
     progress: Progress = quiet,
 ) -> Result:
-    """Rewrite the pools of an ONNX file as Conv, Relu, Add and Concat.
+    """Rewrite the pools of a model's file as convolutions, ReLUs, sums and concatenations.
+
+    Objects are converted by `depool.torch.convert` and `depool.keras.convert`.
 
     Args:
-        path: the model; ``-`` is standard input.
-        output: the new file; by default `model.depool.onnx` beside it; ``-`` is standard output.
+        path: the model, ``.onnx``, ``.keras`` or ``.pt2`` (of torch.export); ``-`` is an ONNX file on standard input.
+        output: the new file; by default `model.depool.onnx` (or .keras, .pt2) beside it; ``-`` is standard output.
         scheme: which maxima: ``tree``, ``separable`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
@@ -85,8 +92,20 @@ def convert(
         UsageError: an argument makes no sense.
     """
     _nonnegative(seed)
+    framework = _framework(path)
+    choice = Choice(scheme, form, channels, target, exact, pairing)
+    if framework in {"torch", "keras"}:
+        _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate, data=data)
+        chosen = selection(pools, only, skip, None, assume_nonnegative)
+        wishes = Wishes(choice, chosen.pools, chosen.only, chosen.skip, chosen.nonnegative, allow_partial)
+        where = None if output is None else str(output)
+        from depool.saved import convert_saved
+
+        return convert_saved(
+            str(path), where, framework, wishes, verify=verify, force=force, seed=seed, progress=progress
+        )
     options = Options(
-        Choice(scheme, form, channels, target, exact, pairing),
+        choice,
         selection(pools, only, skip, input_range, assume_nonnegative),
         _shapes(shapes),
         opset,
@@ -101,8 +120,8 @@ def convert(
 
 
 def verify(
-    original: StrPath,
-    converted: StrPath,
+    original: Any,
+    converted: Any,
     *,
     data: StrPath | None = None,
     shapes: Shapes | None = None,
@@ -112,16 +131,18 @@ def verify(
     seed: int = 0,
     counterexample: StrPath | None = None,
     nonfinite: bool = False,
+    layouts: Layouts | None = None,
     progress: Progress = quiet,
 ) -> Verdict:
-    """Check that two ONNX files compute the same.
+    """Check that two models compute the same.
 
-    A file that depool converted carries its promises: each pool is checked against its own, all else must be
-    as it was, and the outputs are measured end to end. Any other pair is compared end to end.
+    A model that depool converted carries its promises: each pool is checked against its own, all else must be
+    as it was, and the outputs are measured end to end. Any other pair is compared end to end. The inputs of the
+    two are matched by name, else by order.
 
     Args:
-        original: the model before.
-        converted: the model after.
+        original: the model before: a path (.onnx, .keras, .pt2), an nn.Module, an exported program, a keras.Model.
+        converted: the model after: any of these.
         data: an .npz of inputs, named like the model's, to run besides the drawn ones.
         shapes: dimensions of the inputs, where dynamic.
         input_range: drawn inputs stay in (low, high), of all inputs or by name.
@@ -130,6 +151,8 @@ def verify(
         seed: of the drawn inputs.
         counterexample: where to save an input that shows a difference; by default beside `converted`.
         nonfinite: show what becomes of infinities, NaN and other special values.
+        layouts: where the channels stand in the one model and in the other, ``("NHWC", "NCHW")`` for last and
+            first, whatever the number of spatial axes; needed where two frameworks meet and the shapes do not tell.
         progress: called with what is being done, how many are done and how many there are.
 
     Raises:
@@ -139,6 +162,13 @@ def verify(
     _nonnegative(seed)
     if not 0 <= tolerance < inf:
         raise UsageError(f"the tolerance must be a number of at least 0, not {tolerance}")
+    if {_framework(original), _framework(converted)} != {"onnx"}:
+        _onnx_only(data=data, nonfinite=nonfinite)
+        check = Check(
+            seed, None, _shapes(shapes), _ranges(input_range), tolerance, end_to_end,
+            counterexample=None if counterexample is None else Path(counterexample),
+        )  # fmt: skip
+        return verify_objects(subject(original), subject(converted), check, layouts, progress)
     before, after = files.read(original), files.read(converted)
     default = Path("model" if str(converted) == files.STANDARD_IO else converted).with_suffix(".counterexample.npz")
     check = Check(
@@ -176,6 +206,8 @@ def inspect(
         FileError: the file cannot be read.
         UsageError: an argument makes no sense.
     """
+    if _framework(path) != "onnx":
+        raise UsageError(f"{path}: inspect reads ONNX files; depool convert says the same of this one as it converts")
     source = files.read(path)
     source = files.Source(prepared(source.model, _shapes(shapes), opset), source.folder, source.name)
     choice = Choice(scheme, form, channels, target, exact)
@@ -207,6 +239,19 @@ def _ranges(given: Ranges | tuple[float, float] | None) -> tuple[tuple[str, tupl
         if isnan(low) or isnan(high) or low > high or low == inf or high == -inf:
             raise UsageError(f"the range {name or 'of the inputs'} [{low}, {high}] is empty; give LOW,HIGH")
     return tuple(named.items())
+
+
+def _framework(model: Any) -> Framework:
+    found = framework_of(model)
+    if found is None:
+        raise UsageError(f"a path or a model is needed, not {type(model).__name__}")
+    return found
+
+
+def _onnx_only(**given: Any) -> None:
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} is for ONNX files only; leave it out here")
 
 
 def _nonnegative(seed: int) -> None:

@@ -31,6 +31,7 @@ from depool.flags import (
     TargetName,
     Verbose,
     file_or_dash,
+    layout_pair,
     ranges,
     shapes,
 )
@@ -174,8 +175,8 @@ def convert(
 
 @app.command
 def verify(
-    original: Annotated[Model, Parameter(help="The ONNX file before; - is standard input.")],
-    converted: Annotated[Model, Parameter(help="The ONNX file after.")],
+    original: Annotated[Model, Parameter(help="The model before: .onnx, .keras or .pt2; - is standard input.")],
+    converted: Annotated[Model, Parameter(help="The model after.")],
     /,
     *,
     data: Data = None,
@@ -187,6 +188,9 @@ def verify(
     end_to_end: Annotated[bool, Parameter(negative="--no-end-to-end", help="Run the whole models too.")] = True,
     counterexample: Annotated[Path | None, Parameter(help="Where to save an input that shows a difference.")] = None,
     nonfinite: Annotated[bool, Parameter(negative=(), help="Show what becomes of inf, NaN and their like.")] = False,
+    layouts: Annotated[
+        str | None, Parameter(help="NHWC,NCHW: where the channels of the two stand, if the shapes do not tell.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -210,6 +214,7 @@ def verify(
                 seed=seed,
                 counterexample=counterexample,
                 nonfinite=nonfinite,
+                layouts=layout_pair(layouts),
                 progress=progress,
             )
         if json:

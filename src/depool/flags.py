@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -18,7 +18,10 @@ def file_or_dash(kind: object, value: str | None) -> None:
 
 
 Model = Annotated[
-    str, Parameter(allow_leading_hyphen=True, validator=file_or_dash, help="An ONNX file, or - for standard input.")
+    str,
+    Parameter(
+        allow_leading_hyphen=True, validator=file_or_dash, help="An .onnx, .keras or .pt2 file; - is standard input."
+    ),
 ]
 Scheme = Annotated[
     Literal["auto", "tree", "separable", "shallow"],
@@ -56,6 +59,16 @@ Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), help="Pri
 Verbose = Annotated[
     int, Parameter(name=["--verbose", "-v"], count=True, help="Say more; -vv shows tracebacks as well.")
 ]
+
+
+def layout_pair(given: str | None) -> Any:
+    """NHWC,NCHW: channels last in the one model, first in the other."""
+    if given is None:
+        return None
+    pair = tuple(given.upper().split(","))
+    if len(pair) != 2 or not {*pair} <= {"NHWC", "NCHW"}:
+        raise UsageError(f"--layouts {given}: give two of NHWC and NCHW, such as NHWC,NCHW")
+    return pair
 
 
 def ranges(given: list[str] | None) -> dict[str, tuple[float, float]] | None:

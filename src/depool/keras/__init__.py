@@ -1,7 +1,7 @@
 """The Keras frontend: pools of a `keras.Model` become convolutions; on any backend, without custom objects."""
 
 from depool.keras.convert import convert
-from depool.keras.files import convert_file, load
+from depool.keras.files import load
 from depool.keras.graph import operations
 
-__all__ = ["convert", "convert_file", "load", "operations"]
+__all__ = ["convert", "load", "operations"]

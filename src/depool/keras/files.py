@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +12,7 @@ import keras
 
 from depool import __version__
 from depool.errors import DepoolError, FileError
-from depool.keras.convert import convert_model
-from depool.objects import Wishes
-from depool.onnx.files import check_target
+from depool.objects import Converted
 from depool.onnx.records import plain, record_from
 from depool.record import Record
 
@@ -33,7 +30,9 @@ def load(path: str) -> keras.Model:
         if not Path(path).exists():
             raise FileError(f"{path}: no such file")
         if not zipfile.is_zipfile(path):
-            raise FileError(f"{path}: is not a .keras file, or is cut off; Keras writes one with model.save(NAME.keras)")
+            raise FileError(
+                f"{path}: is not a .keras file, or is cut off; Keras writes one with model.save(NAME.keras)"
+            )
         return keras.saving.load_model(path, safe_mode=True)
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror or _line(error)})") from error
@@ -70,45 +69,15 @@ def read_records(path: str) -> tuple[Record, ...]:
         raise FileError(f"{path}: its {RECORDS} is damaged ({_line(error)}); convert the original again") from error
 
 
-def convert_file(path: str, output: str | None, wishes: Wishes, force: bool = False) -> tuple[keras.Model, Path]:
-    """Convert a .keras file into another.
-
-    Args:
-        path: the model.
-        output: the new file; by default `model.depool.keras` beside it.
-        wishes: how.
-        force: overwrite an existing file.
-
-    Returns:
-        The converted model, and where it is.
-
-    Raises:
-        NotConverted: where a selected pool was refused and `allow_partial` is not given; nothing is written.
-        FileError: where a file cannot be read or written.
-    """
-    target = Path(output) if output is not None else Path(path).with_suffix(".depool.keras")
-    if target.suffix != ".keras":
-        raise FileError(f"{target}: Keras writes files whose names end in .keras; give such an --output")
-    check_target(target, path, force=force)
-    model = convert_model(load(path), wishes)
-    save(model, target, (*read_records(path), *model.depool.records))
-    return model, target
+def converted(path: str) -> Converted | None:
+    """What was done to make a file, as far as it says."""
+    records = read_records(path)
+    return Converted(records, (), (), ()) if records else None
 
 
-def save(model: keras.Model, target: Path, records: tuple[Record, ...]) -> None:
-    """Write a converted model with its records; it appears once it is complete and can be loaded again.
-
-    Raises:
-        FileError: where it cannot be written.
-    """
-    kept = {"version": __version__, "pools": [plain(asdict(record)) for record in records]}
-    try:
-        with tempfile.TemporaryDirectory(prefix=".depool-", dir=target.absolute().parent) as scratch:
-            written = Path(scratch) / target.name
-            model.save(written)
-            with zipfile.ZipFile(written, "a", zipfile.ZIP_DEFLATED) as file:
-                file.writestr(RECORDS, json.dumps(kept, separators=(",", ":")))
-            load(str(written))
-            written.replace(target.resolve())
-    except OSError as error:
-        raise FileError(f"{target}: cannot be written ({error.strerror or error})") from error
+def save(model: keras.Model, path: Path) -> None:
+    """Write a converted model with its records, as it remembers them."""
+    kept = {"version": __version__, "pools": [plain(asdict(record)) for record in model.depool.records]}
+    model.save(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(RECORDS, json.dumps(kept, separators=(",", ":")))

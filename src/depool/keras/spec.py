@@ -1,9 +1,9 @@
 """Which Keras operations are pools, and their geometry in ONNX's terms.
 
-    padding="valid"                   no pads
-    padding="same"                    SAME_UPPER; an average does not count its padding
-    Global...                         the window is the whole input
-    Adaptive...                       output i of m reads the elements floor(i n / m) ... ceil((i + 1) n / m) - 1
+padding="valid"                   no pads
+padding="same"                    SAME_UPPER; an average does not count its padding
+Global...                         the window is the whole input
+Adaptive...                       output i of m reads the elements floor(i n / m) ... ceil((i + 1) n / m) - 1
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ class Pool:
         same = "SAME_UPPER" if self.op.padding == "same" else "NOTSET"
         try:
             return PoolSpec(
-                per_axis(size, rank), per_axis(size if strides is None else strides, rank), auto_pad=same, kind=self.kind
+                per_axis(size, rank),
+                per_axis(size if strides is None else strides, rank),
+                auto_pad=same,
+                kind=self.kind,
             )
         except UsageError as error:
             raise Refused(

@@ -38,7 +38,7 @@ class Result:
     """What a conversion did.
 
     Attributes:
-        model: the converted model; external data are references into the source's folder.
+        model: the converted model, where it is an ONNX one; external data are references into the source's folder.
         path: where it was written, or None.
         records: each pool that became convolutions, as `verify` will check it.
         conversions: the same pools' programs.
@@ -49,7 +49,7 @@ class Result:
         unproved: why there is none, where it was tried.
     """
 
-    model: onnx.ModelProto
+    model: Any
     path: Path | None
     records: tuple[Record, ...]
     conversions: tuple[Conversion, ...]

@@ -52,13 +52,18 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
             ("border", f"{record.border}: {record.reason}"),
             ("plan", words.how(record.scheme, record.form, record.layout, record.gate)),
             ("", words.relus(conversion)),
-            *_cost(cost(conversion, record.channels, record.sizes, record.dtype)),
+            *_cost(cost(conversion, record.channels or 1, record.sizes, record.dtype)),
         ]
         check = checks.get(record.where)
         if check is not None:
             rows += _measured(check, verbose=verbose)
         title = words.geometry(record.op_type, record.spec)
-        _block(console, record.where, f"{title} on {words.tensor(record.channels, record.sizes, record.dtype)}", rows)
+        _block(
+            console,
+            record.where,
+            f"{title} on {words.tensor(record.channels or None, record.sizes, record.dtype)}",
+            rows,
+        )
     _print_refusals(console, (*result.refusals, *result.left))
     if result.records:
         if result.verdict is not None:

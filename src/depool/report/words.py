@@ -22,7 +22,7 @@ def geometry(op_type: str, spec: PoolSpec) -> str:
     return ", ".join(words)
 
 
-def tensor(channels: int, sizes: tuple[Size, ...], dtype: str) -> str:
+def tensor(channels: Size, sizes: tuple[Size, ...], dtype: str) -> str:
     """Such as ``64x112x112 float32``; a dynamic size is ``?``."""
     return f"{_by((channels, *sizes))} {dtype}"
 

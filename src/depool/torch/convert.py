@@ -101,7 +101,8 @@ def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Modu
             refusals += [r for r in lift(owner, path) if wishes.selects("max", r.where)]
     seen = watch(model, args, kwargs).seen if runs else {}
     result = replace_pools(model, seen, nonnegative_inputs(model), refusals, wishes)
-    result.depool = replace(result.depool, inputs=_inputs(model, args, kwargs))
+    done: Any = result.depool
+    result.depool = replace(done, inputs=_inputs(model, args, kwargs))
     return result
 
 

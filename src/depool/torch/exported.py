@@ -86,8 +86,12 @@ def _pickled(config: Any) -> bool:
     return any(entry.get("use_pickle", True) or not entry["path_name"].startswith(raw) for entry in entries)
 
 
-def convert(program: Program, wishes: Wishes) -> Program:
+def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
     """An exported program whose pools are convolutions, exported again with the same inputs and dynamic sizes.
+
+    Returns:
+        The program, and the module that it was exported from, whose pools are still modules; the module's
+        attribute ``depool`` says what was done.
 
     Raises:
         NotConverted: a selected pool was refused.
@@ -108,8 +112,7 @@ def convert(program: Program, wishes: Wishes) -> Program:
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         raise UsageError(f"the converted program cannot be exported again: {type(error).__name__}: {text}") from error
-    again.depool = made.depool  # type: ignore[attr-defined]
-    return again
+    return again, made
 
 
 def _lifted(model: fx.GraphModule) -> tuple[dict[nn.Module, Seen], list[Refusal]]:
@@ -165,7 +168,8 @@ def _dynamic(program: Program) -> Any:
     def dims(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return None
-        sizes = {axis: n.node.expr for axis, n in enumerate(value.shape) if not isinstance(n, int)}
+        symbolic: list[Any] = list(value.shape)
+        sizes = {axis: n.node.expr for axis, n in enumerate(symbolic) if not isinstance(n, int)}
         return {axis: known.get(expression, torch.export.Dim.DYNAMIC) for axis, expression in sizes.items()}
 
     inputs = [dims(placeholders.get(str(name))) for name in program.graph_signature.user_inputs]

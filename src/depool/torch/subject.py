@@ -30,16 +30,15 @@ class TorchSubject:
     framework: Framework = "torch"
 
     def __init__(self, model: nn.Module | torch.export.ExportedProgram, name: str = "") -> None:
-        program = model if isinstance(model, torch.export.ExportedProgram) else None
-        self._program = program
-        self.module = program.module() if program is not None else model
-        assert isinstance(self.module, nn.Module)
+        self._program = model if isinstance(model, torch.export.ExportedProgram) else None
+        self.module: nn.Module = model if isinstance(model, nn.Module) else model.module()
         self.name = name or type(self.module).__name__
-        self.converted: Converted | None = getattr(model, "depool", None)
-        self._device = next(
-            (t.device for t in (*self.module.parameters(), *self.module.buffers())), torch.device("cpu")
-        )
-        self.inputs = _ports(program) if program is not None else _arguments(self.module, self.converted)
+        found: Any = model
+        self.converted: Converted | None = getattr(found, "depool", None)
+        weights = (*self.module.parameters(), *self.module.buffers())
+        self._device = next((tensor.device for tensor in weights), torch.device("cpu"))
+        known = self._program
+        self.inputs = _arguments(self.module, self.converted) if known is None else _ports(known)
 
     def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
         """Run in evaluation, without gradients; the module's mode is as before afterwards.
@@ -88,10 +87,16 @@ class TorchSubject:
         own = dict(self.module.named_modules()).get(where, native(made.planned.geometry))
         return _apply(own, self._device), _apply(made, converted._device)
 
-    def restored(self) -> TorchSubject | None:
+    def like(self, original: TorchSubject) -> None:
+        """Take the inputs, and the way to call, of the program that this module was made from."""
+        self.inputs, self._program = original.inputs, original._program
+
+    def restored(self, original: TorchSubject) -> TorchSubject | None:
         """With PyTorch's own pools where convolutions stand."""
+        del original
         copied = copy.deepcopy(self.module)
-        made = {m: native(m.planned.geometry) for m in copied.modules() if isinstance(m, ConvPool)}
+        pools = [module for module in copied.modules() if isinstance(module, ConvPool)]
+        made: dict[nn.Module, nn.Module] = {pool: native(pool.planned.geometry) for pool in pools}
         return self._again(replaced(copied, made)) if made else None
 
     def averaged(self, paths: Sequence[str]) -> TorchSubject | None:
@@ -103,7 +108,7 @@ class TorchSubject:
 
     def _again(self, module: nn.Module) -> TorchSubject:
         made = TorchSubject(module, self.name)
-        made.inputs, made._program = self.inputs, self._program
+        made.like(self)
         return made
 
     def state(self) -> Mapping[str, Array]:
@@ -168,9 +173,8 @@ def _arguments(module: nn.Module, converted: Converted | None) -> tuple[Port, ..
     dtype = next((p.dtype for p in module.parameters() if p.dtype in DTYPES), torch.get_default_dtype())
     names = [
         name
-        for name, parameter in inspect.signature(module.forward).parameters.items()
-        if parameter.default is parameter.empty
-        and parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.POSITIONAL_ONLY}
+        for name, p in inspect.signature(module.forward).parameters.items()
+        if p.default is p.empty and p.kind in {p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY}
     ]
     return tuple(Port(name, None, DTYPES[dtype]) for name in names)
 

@@ -54,7 +54,7 @@ def verify_objects(
         checks = tuple(replace(c, within=c.difference.tolerance <= check.tolerance) for c in checks)
     equal, summary = judge(tuple(pools), checks, whole, changes, records, check.tolerance)
     saved = None
-    if equal is False and check.counterexample is not None:
+    if equal is False:
         saved = save(check.counterexample, broken, whole.failed or whole.worst)
     return Verdict(equal, summary, tuple(pools), checks, notes(whole, records, changes, checks), saved)
 
@@ -103,7 +103,7 @@ def _end_to_end(
     ports = _known(original.inputs, converted.inputs, order, layout, dict(check.shapes))
     maxima = [record.where for record in records if not record.average]
     swapped = original.averaged(maxima) if maxima else None
-    restored = converted.restored() if records else None
+    restored = converted.restored(original) if records else None
     found: dict[str, OutputCheck] = {}
     ranges: dict[str, tuple[float, float]] = {}
     biggest: dict[str, float] = {}

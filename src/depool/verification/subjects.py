@@ -62,8 +62,8 @@ class Subject(Protocol):
         """The pool at a path, and what replaces it in a model converted from this one, as functions of one array."""
         ...
 
-    def restored(self) -> Subject | None:
-        """A converted model with the framework's own pools again; None where that is not known."""
+    def restored(self, original: Any) -> Subject | None:
+        """A model converted from `original`, with the framework's own pools again; None where that is not known."""
         ...
 
     def averaged(self, paths: Sequence[str]) -> Subject | None:
@@ -89,14 +89,16 @@ def subject(model: Any) -> Subject:
 
         return TorchSubject(model) if path is None else saved(path)
     if found == "keras":
-        from depool.keras.files import load
+        from depool.keras import files as keras_files
         from depool.keras.subject import KerasSubject
 
-        return KerasSubject(model if path is None else load(path), path or "")
+        made = KerasSubject(model if path is None else keras_files.load(path), path or "")
+        if path is not None:
+            made.converted = keras_files.converted(path)
+        return made
     if path is None:
-        raise UsageError(
-            f"a model is a path, an nn.Module, an exported program or a keras.Model, not {type(model).__name__}"
-        )
+        kind = type(model).__name__
+        raise UsageError(f"a model is a path, an nn.Module, an exported program or a keras.Model, not {kind}")
     return OnnxSubject(path)
 
 
@@ -118,7 +120,7 @@ class OnnxSubject:
     """An ONNX file in ONNX Runtime, optimisations off."""
 
     framework: Framework = "onnx"
-    converted = None
+    converted: Converted | None = None
 
     def __init__(self, path: str) -> None:
         source = files.read(path)
@@ -149,8 +151,9 @@ class OnnxSubject:
         """Not here: ONNX files are verified pool by pool in pools.py."""
         raise UsageError(f"{self.name} and {converted.name}: have no layer {where!r}")
 
-    def restored(self) -> None:
+    def restored(self, original: Any) -> None:
         """Not known here."""
+        del original
 
     def averaged(self, paths: Sequence[str]) -> None:
         """Not known here."""

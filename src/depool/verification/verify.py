@@ -42,7 +42,7 @@ class Check:
         tolerance: the t of |a - b| <= t + t |b|, for models that carry no promise.
         end_to_end: whether to run the whole models as well.
         nonfinite: whether to show what becomes of infinities, NaN and other special values.
-        counterexample: where to save an input that shows a difference.
+        counterexample: where to save an input that shows a difference; nowhere if None.
     """
 
     seed: int = 0
@@ -52,7 +52,7 @@ class Check:
     tolerance: float = 1e-5
     end_to_end: bool = True
     nonfinite: bool = False
-    counterexample: Path = Path("counterexample.npz")
+    counterexample: Path | None = Path("counterexample.npz")
 
 
 def verify_sources(original: files.Source, converted: files.Source, check: Check, progress: Progress) -> Verdict:
@@ -174,7 +174,10 @@ def _plain(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-def save(path: Path, broken: Broken | None, feeds: Feeds | None) -> Path | None:
+def save(path: Path | None, broken: Broken | None, feeds: Feeds | None) -> Path | None:
+    """Save an input that shows a difference: of a pool, else of the whole model."""
+    if path is None:
+        return None
     try:
         if broken is not None:
             np.savez_compressed(

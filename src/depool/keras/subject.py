@@ -1,0 +1,97 @@
+"""A Keras model, for verification: arrays in, arrays out, in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from depool.errors import UsageError
+from depool.keras.graph import operations
+from depool.keras.rebuild import rebuilt
+from depool.objects import Converted
+from depool.program import Array
+from depool.verification.subjects import Apply, Framework, Port, Seen
+
+
+class KerasSubject:
+    """A model on whatever backend Keras runs."""
+
+    framework: Framework = "keras"
+
+    def __init__(self, model: keras.Model, name: str = "") -> None:
+        self.model = model
+        self.name = name or model.name
+        self.converted: Converted | None = getattr(model, "depool", None)
+        given = getattr(model, "inputs", None)
+        self.inputs = tuple(Port(x.name, tuple(x.shape), keras.backend.standardize_dtype(x.dtype)) for x in given or ())
+        if not given:
+            raise UsageError(f"{self.name}: its inputs are not known; call it once, or give it an Input layer")
+
+    def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
+        """Run in evaluation.
+
+        Raises:
+            UsageError: where it does not run.
+        """
+        del seen
+        structure = getattr(self.model, "input", list(self.model.inputs))
+        try:
+            result = self.model(keras.tree.pack_sequence_as(structure, list(arrays)), training=False)
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise UsageError(f"{self.name} does not run: {type(error).__name__}: {text}") from error
+        leaves = keras.tree.flatten_with_path(result)
+        return {
+            "output" + "".join(f"[{step!r}]" for step in path): np.asarray(keras.ops.convert_to_numpy(value))
+            for path, value in leaves
+        }
+
+    def sides(self, where: str, converted: KerasSubject) -> tuple[Apply, Apply]:
+        """The original's layer at a path, and the one that stands there now."""
+        found = [operations(side.model).get(where) for side in (self, converted)]
+        if found[0] is None or not isinstance(found[1], keras.Model):
+            raise UsageError(f"{converted.name}: has no pool as convolutions at {where!r}")
+        return _apply(found[0]), _apply(found[1])
+
+    def restored(self, original: KerasSubject) -> KerasSubject | None:
+        """With the original's pools where convolutions stand."""
+        records = self.converted.records if self.converted is not None else ()
+        now, before = operations(self.model), operations(original.model)
+        pools = {record.where: _copy(before[record.where]) for record in records}
+        made = {id(now[where]): _alone(pool, now[where].inputs[0]) for where, pool in pools.items()}
+        return KerasSubject(rebuilt(self.model, made), self.name) if made else None
+
+    def averaged(self, paths: Sequence[str]) -> KerasSubject | None:
+        """With average pools."""
+        now = operations(self.model)
+        made = {}
+        for where in paths:
+            pool = now.get(where)
+            kind = getattr(keras.layers, type(pool).__name__.replace("Max", "Average"), None)
+            if isinstance(pool, keras.Layer) and kind is not None and kind is not type(pool):
+                made[id(pool)] = _alone(kind.from_config(pool.get_config()), pool.input)
+        return KerasSubject(rebuilt(self.model, made), self.name) if made else None
+
+    def state(self) -> Mapping[str, Array]:
+        """All weights by path, but those of the convolutions in place of pools."""
+        records = self.converted.records if self.converted is not None else ()
+        now = operations(self.model)
+        ours = {id(weight) for record in records for weight in getattr(now.get(record.where), "weights", ())}
+        return {w.path: np.asarray(keras.ops.convert_to_numpy(w)) for w in self.model.weights if id(w) not in ours}
+
+
+def _apply(layer: Any) -> Apply:
+    return lambda x: np.asarray(keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(x))))
+
+
+def _copy(pool: Any) -> Any:
+    return type(pool).from_config(pool.get_config())
+
+
+def _alone(pool: Any, like: Any) -> keras.Model:
+    """A pool as a model of its own, which takes the place of a layer."""
+    entry = keras.Input(batch_shape=like.shape, dtype=like.dtype)
+    return keras.Model(entry, pool(entry), name=pool.name)
