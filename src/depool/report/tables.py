@@ -69,7 +69,8 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
         if result.verdict is not None:
             print_verdict(console, result.verdict, pools=False, verbose=verbose)
         _print_proof(console, result)
-        console.print("for finite input only; depool verify --nonfinite shows what inf and NaN become")
+        shows = "; depool verify --nonfinite shows what inf and NaN become" if result.model is not None else ""
+        console.print(f"for finite input only{shows}")
     else:
         console.print("the file is a copy of the model")
     if result.refusals:

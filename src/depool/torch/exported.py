@@ -9,6 +9,9 @@ from __future__ import annotations
 import io
 import json
 import operator
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -48,7 +51,8 @@ def load(path: str) -> Program:
     if unsafe:
         raise FileError(f"{path}: {unsafe}")
     try:
-        return torch.export.load(path)
+        with _quiet():
+            return torch.export.load(path)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         raise FileError(
@@ -108,7 +112,8 @@ def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
     facts = nonnegative_in(model, model.graph)
     made = replace_pools(model, seen, facts, [r for r in refusals if wishes.selects("max", r.where)], wishes)
     try:
-        again = torch.export.export(made, args, kwargs, dynamic_shapes=_dynamic(program))
+        with _quiet():
+            again = torch.export.export(made, args, kwargs, dynamic_shapes=_dynamic(program))
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         raise UsageError(f"the converted program cannot be exported again: {type(error).__name__}: {text}") from error
@@ -179,4 +184,14 @@ def _dynamic(program: Program) -> Any:
 
 def save(program: Program, path: Path) -> None:
     """Write a .pt2 file."""
-    torch.export.save(program, path)
+    with _quiet():
+        torch.export.save(program, path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PyTorch's warnings about its own use of what it deprecates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield

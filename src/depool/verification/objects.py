@@ -102,8 +102,8 @@ def _end_to_end(
     layout = layouts or settled(original, converted, order)
     ports = _known(original.inputs, converted.inputs, order, layout, dict(check.shapes))
     maxima = [record.where for record in records if not record.average]
-    swapped = original.averaged(maxima) if maxima else None
     restored = converted.restored(original) if records else None
+    swapped = restored.averaged(maxima) if restored is not None and maxima else None
     found: dict[str, OutputCheck] = {}
     ranges: dict[str, tuple[float, float]] = {}
     biggest: dict[str, float] = {}
@@ -122,7 +122,7 @@ def _end_to_end(
         if restored is not None and not _same(expected, restored([arrays[place] for place in order])):
             text = "with its pools put back the converted model gives other outputs: something else was changed"
             return EndToEnd(notes=(text,), failed=_named(ports, arrays))
-        averaged = list(swapped(arrays).values()) if swapped is not None else None
+        averaged = list(swapped([arrays[place] for place in order]).values()) if swapped is not None else None
         for i, (name, value) in enumerate(expected.items()):
             got = moved(list(results.values())[i], layout[1], layout[0])
             if got.shape != value.shape:
