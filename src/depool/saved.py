@@ -12,9 +12,9 @@ from typing import Any
 from depool.errors import FileError, NotEqual
 from depool.objects import Converted, Wishes
 from depool.onnx.convert import Result, quiet
-from depool.onnx.files import check_target
+from depool.onnx.files import check_target, check_there
 from depool.verification.objects import verify_objects
-from depool.verification.subjects import Framework
+from depool.verification.subjects import Framework, needed
 from depool.verification.verdict import Verdict
 from depool.verification.verify import Check, Progress
 
@@ -53,6 +53,7 @@ def convert_saved(
     target = Path(output) if output is not None else Path(path).with_suffix(f".depool{ending}")
     if target.suffix != ending:
         raise FileError(f"{target}: a converted {ending} file must end in {ending} too; give such an --output")
+    check_there(path)
     check_target(target, path, force=force)
     made, done, check_written = (_keras if framework == "keras" else _torch)(path, wishes)
     with _staged(target) as part:
@@ -71,9 +72,10 @@ Checked = Callable[[Path, Check, Progress], Verdict]
 
 
 def _keras(path: str, wishes: Wishes) -> tuple[Write, Converted, Checked]:
-    from depool.keras import files
-    from depool.keras.convert import convert_model
-    from depool.keras.subject import KerasSubject
+    with needed("keras"):
+        from depool.keras import files
+        from depool.keras.convert import convert_model
+        from depool.keras.subject import KerasSubject
 
     model = files.load(path)
     made = convert_model(model, wishes)
@@ -87,8 +89,9 @@ def _keras(path: str, wishes: Wishes) -> tuple[Write, Converted, Checked]:
 
 
 def _torch(path: str, wishes: Wishes) -> tuple[Write, Converted, Checked]:
-    from depool.torch import exported
-    from depool.torch.subject import TorchSubject, saved
+    with needed("torch"):
+        from depool.torch import exported
+        from depool.torch.subject import TorchSubject, saved
 
     program = exported.load(path)
     again, module = exported.convert(program, wishes)

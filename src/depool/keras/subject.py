@@ -13,6 +13,7 @@ from depool.keras.graph import operations
 from depool.keras.rebuild import rebuilt
 from depool.objects import Converted
 from depool.program import Array
+from depool.verification.layouts import moved
 from depool.verification.subjects import Apply, Framework, Port, Seen
 
 
@@ -54,7 +55,8 @@ class KerasSubject:
         found = [operations(side.model).get(where) for side in (self, converted)]
         if found[0] is None or not isinstance(found[1], keras.Model):
             raise UsageError(f"{converted.name}: has no pool as convolutions at {where!r}")
-        return _apply(found[0]), _apply(found[1])
+        layout = "NCHW" if getattr(found[0], "data_format", "") == "channels_first" else "NHWC"
+        return _apply(found[0], layout), _apply(found[1], layout)
 
     def restored(self, original: KerasSubject) -> KerasSubject | None:
         """With the original's pools where convolutions stand."""
@@ -83,8 +85,14 @@ class KerasSubject:
         return {w.path: np.asarray(keras.ops.convert_to_numpy(w)) for w in self.model.weights if id(w) not in ours}
 
 
-def _apply(layer: Any) -> Apply:
-    return lambda x: np.asarray(keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(x))))
+def _apply(layer: Any, layout: str) -> Apply:
+    """A layer as a function of [N, C, ...], whatever its own layout."""
+
+    def apply(x: Array) -> Array:
+        y = layer(keras.ops.convert_to_tensor(moved(x, "NCHW", layout)))
+        return moved(np.asarray(keras.ops.convert_to_numpy(y)), layout, "NCHW")
+
+    return apply
 
 
 def _copy(pool: Any) -> Any:

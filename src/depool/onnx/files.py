@@ -83,6 +83,23 @@ def check_known(model: onnx.ModelProto, name: str) -> None:
         raise FileError(f"{name}: uses IR version {model.ir_version}; the installed onnx knows {onnx.IR_VERSION}")
 
 
+def check_there(path: str) -> None:
+    """Refuse a path that is no file, before a framework is loaded to read it.
+
+    Raises:
+        FileError: says so.
+    """
+    try:
+        with Path(path).open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise FileError(f"{path}: is a folder; name a file") from error
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
 def check_target(path: Path, source: str, *, force: bool) -> None:
     """Refuse a target that exists, is the input itself, or has no folder, before any work is done.
 

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from depool.errors import FileError, Refusal, Refused, UsageError
 from depool.objects import Wishes
+from depool.onnx.files import check_there
 from depool.torch.convert import replace_pools
 from depool.torch.facts import nonnegative_in
 from depool.torch.functional import lift_call
@@ -37,15 +38,10 @@ def load(path: str) -> Program:
     Raises:
         FileError: where there is none, where it is not one, and where it holds pickles or machine code.
     """
+    check_there(path)
     try:
         with ZipFile(path) as archive:
             unsafe = _unsafe(archive)
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise FileError(f"{path}: is a folder; name a file") from error
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})") from error
     except (BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
         raise FileError(f"{path}: is not a model saved by torch.export.save, or is cut off") from error
     if unsafe:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -84,13 +85,17 @@ def subject(model: Any) -> Subject:
     """
     found = framework_of(model)
     path = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    if found in {"torch", "keras"} and path is not None:
+        files.check_there(path)
     if found == "torch":
-        from depool.torch.subject import TorchSubject, saved
+        with needed("torch"):
+            from depool.torch.subject import TorchSubject, saved
 
         return TorchSubject(model) if path is None else saved(path)
     if found == "keras":
-        from depool.keras import files as keras_files
-        from depool.keras.subject import KerasSubject
+        with needed("keras"):
+            from depool.keras import files as keras_files
+            from depool.keras.subject import KerasSubject
 
         made = KerasSubject(model if path is None else keras_files.load(path), path or "")
         if path is not None:
@@ -111,9 +116,28 @@ def framework_of(model: Any) -> Framework | None:
         endings: dict[str, Framework] = {".keras": "keras", ".pt2": "torch", ".pt": "torch", ".pth": "torch"}
         return endings.get(Path(model).suffix.lower(), "onnx")
     torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
-    if torch is not None and isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
-        return "torch"
-    return "keras" if keras is not None and isinstance(model, keras.Model) else None
+    if keras is not None and isinstance(model, keras.Model):  # on the torch backend it is an nn.Module too
+        return "keras"
+    found = torch is not None and isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
+    return "torch" if found else None
+
+
+@contextmanager
+def needed(framework: Framework) -> Iterator[None]:
+    """Where a framework is imported: its absence becomes a line that says what to install.
+
+    Raises:
+        UsageError: where it cannot be imported.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on standard error
+    try:
+        yield
+    except (ImportError, ValueError) as error:  # a ValueError is what Keras raises for an unknown backend
+        backend = f" with KERAS_BACKEND={os.environ['KERAS_BACKEND']}" if "KERAS_BACKEND" in os.environ else ""
+        what = {"torch": "PyTorch", "keras": f"Keras{backend}"}.get(framework, framework)
+        raise UsageError(
+            f"{what} cannot be imported ({error}); python3 -m pip install 'depool[{framework}]'"
+        ) from error
 
 
 class OnnxSubject:
