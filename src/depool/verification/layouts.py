@@ -37,24 +37,24 @@ def settled(one: Subject, other: Subject, order: Sequence[int]) -> Layouts:
     Raises:
         UsageError: where they leave none, or more than one.
     """
-    if one.framework == other.framework:
+    frameworks = {one.framework, other.framework}
+    unknown = any(port.shape is None for port in (*one.inputs, *other.inputs))
+    if len(frameworks) == 1 or (unknown and "keras" not in frameworks):  # PyTorch and ONNX have channels first
         return "NCHW", "NCHW"
-    possible = [
-        layouts
-        for layouts in (("NCHW", "NCHW"), ("NHWC", "NCHW"), ("NCHW", "NHWC"))
-        if all(_fits(one.inputs[place], port, layouts) for place, port in zip(order, other.inputs, strict=True))
-    ]
-    images = any(port.shape is None or len(port.shape) > 2 for port in other.inputs)
+    pairs = [(one.inputs[place], port) for place, port in zip(order, other.inputs, strict=True)]
+    candidates: tuple[Layouts, ...] = (("NCHW", "NCHW"), ("NHWC", "NCHW"), ("NCHW", "NHWC"))
+    possible = [layouts for layouts in candidates if all(_fits(*pair, layouts) for pair in pairs)]
     if not possible:
         shapes = "; ".join(", ".join(f"{p.name} {_shown(p.shape)}" for p in s.inputs) for s in (one, other))
         raise UsageError(f"the inputs of the two models do not fit each other ({shapes})")
-    if len(possible) > 1 and images:
+    ranks = [4 if port.shape is None else len(port.shape) for port in other.inputs]
+    orders = {tuple(moved_shape(tuple(range(rank)), *layouts) for rank in ranks) for layouts in possible}
+    if len(orders) > 1:
         raise UsageError(
             "the shapes do not tell where the channels of the two models stand; give layouts, such as "
             "layouts=('NHWC', 'NCHW') for channels last in the original and first in the other"
         )
-    first, second = possible[0]
-    return ("NHWC" if first == "NHWC" else "NCHW"), ("NHWC" if second == "NHWC" else "NCHW")
+    return possible[0]
 
 
 def moved(array: Array, source: str, target: str) -> Array:
