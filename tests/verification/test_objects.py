@@ -87,7 +87,7 @@ def test_another_weight_is_a_change(pair):
 
 def test_another_forward_is_a_change(pair):
     wrong = copy.deepcopy(pair[1])
-    wrong.conv.register_forward_hook(lambda module, args, output: output * (1 + 1e-6))
+    wrong.conv.register_forward_hook(lambda _module, _args, output: output * (1 + 1e-6))
     verdict = depool.verify(pair[0], wrong)
     assert verdict.equal is False
     assert "something else was changed" in verdict.summary

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from depool.errors import UsageError
-from depool.keras.graph import operations
+from depool.keras.graph import graph, operations
 from depool.keras.rebuild import rebuilt
 from depool.objects import Converted
 from depool.program import Array
@@ -38,7 +38,8 @@ class KerasSubject:
             UsageError: where it does not run.
         """
         del seen
-        structure = getattr(self.model, "input", list(self.model.inputs))
+        whole = graph(self.model)
+        structure = self.model.inputs if whole is None else whole._inputs_struct
         try:
             result = self.model(keras.tree.pack_sequence_as(structure, list(arrays)), training=False)
         except Exception as error:
@@ -71,10 +72,10 @@ class KerasSubject:
         now = operations(self.model)
         made = {}
         for where in paths:
-            pool = now.get(where)
+            pool = _pool(now.get(where))
             kind = getattr(keras.layers, type(pool).__name__.replace("Max", "Average"), None)
             if isinstance(pool, keras.Layer) and kind is not None and kind is not type(pool):
-                made[id(pool)] = _alone(kind.from_config(pool.get_config()), pool.input)
+                made[id(now[where])] = _alone(kind.from_config(pool.get_config()), pool.input)
         return KerasSubject(rebuilt(self.model, made), self.name) if made else None
 
     def state(self) -> Mapping[str, Array]:
@@ -93,6 +94,11 @@ def _apply(layer: Any, layout: str) -> Apply:
         return moved(np.asarray(keras.ops.convert_to_numpy(y)), layout, "NCHW")
 
     return apply
+
+
+def _pool(op: Any) -> Any:
+    """A pool, also where it stands in a model of its own."""
+    return op.layers[-1] if isinstance(op, keras.Model) else op
 
 
 def _copy(pool: Any) -> Any:

@@ -47,7 +47,7 @@ def load(path: str) -> Program:
     if unsafe:
         raise FileError(f"{path}: {unsafe}")
     try:
-        with _quiet():
+        with without_notices():
             return torch.export.load(path)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
@@ -100,7 +100,8 @@ def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
     if program.example_inputs is None:
         raise UsageError("the file holds no example inputs, without which it cannot be exported again")
     args, kwargs = program.example_inputs
-    model = program.module()
+    with without_notices():
+        model = program.module()
     if not isinstance(model, fx.GraphModule):
         raise UsageError("the exported program has no graph")
     seen, refusals = _lifted(model)
@@ -108,7 +109,7 @@ def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
     facts = nonnegative_in(model, model.graph)
     made = replace_pools(model, seen, facts, [r for r in refusals if wishes.selects("max", r.where)], wishes)
     try:
-        with _quiet():
+        with without_notices():
             again = torch.export.export(made, args, kwargs, dynamic_shapes=_dynamic(program))
     except Exception as error:
         text = " ".join(str(error).split())[:300]
@@ -180,12 +181,12 @@ def _dynamic(program: Program) -> Any:
 
 def save(program: Program, path: Path) -> None:
     """Write a .pt2 file."""
-    with _quiet():
+    with without_notices():
         torch.export.save(program, path)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_notices() -> Iterator[None]:
     """Without PyTorch's warnings about its own use of what it deprecates."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

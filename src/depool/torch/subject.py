@@ -31,7 +31,8 @@ class TorchSubject:
 
     def __init__(self, model: nn.Module | torch.export.ExportedProgram, name: str = "") -> None:
         self._program = model if isinstance(model, torch.export.ExportedProgram) else None
-        self.module: nn.Module = model if isinstance(model, nn.Module) else model.module()
+        with exported.without_notices():
+            self.module: nn.Module = model if isinstance(model, nn.Module) else model.module()
         self.name = name or type(self.module).__name__
         found: Any = model
         self.converted: Converted | None = getattr(found, "depool", None)
@@ -94,17 +95,21 @@ class TorchSubject:
     def restored(self, original: TorchSubject) -> TorchSubject | None:
         """With PyTorch's own pools where convolutions stand."""
         del original
-        copied = copy.deepcopy(self.module)
+        copied = self._copy()
         pools = [module for module in copied.modules() if isinstance(module, ConvPool)]
         made: dict[nn.Module, nn.Module] = {pool: native(pool.planned.geometry) for pool in pools}
         return self._again(replaced(copied, made)) if made else None
 
     def averaged(self, paths: Sequence[str]) -> TorchSubject | None:
         """With average pools; None where no module is at these paths."""
-        copied = copy.deepcopy(self.module)
+        copied = self._copy()
         pools = {path: module for path, module in copied.named_modules() if path in paths and is_pool(module)}
         made = {module: _average(module) for module in pools.values() if kind_of(module) == "max"}
         return self._again(replaced(copied, made)) if made else None
+
+    def _copy(self) -> nn.Module:
+        with exported.without_notices():
+            return copy.deepcopy(self.module)
 
     def _again(self, module: nn.Module) -> TorchSubject:
         made = TorchSubject(module, self.name)
