@@ -132,18 +132,6 @@ REFUSALS = {
     "pads-only-dynamic": (PoolSpec((2,), (1,), ((2, 0),)), (None,), "EMPTY_WINDOW"),
     "pads-between-taps": (PoolSpec((2,), (1,), ((1, 1),), (2,)), (1,), "EMPTY_WINDOW"),
     "no-window": (PoolSpec((3, 3)), (9, 2), "EMPTY_WINDOW"),
-    "average-border": (PoolSpec((3,), (1,), ((1, 1),), kind="average"), (9,), "AVERAGE_EXCLUDES_PAD"),
-    "average-ceil": (
-        PoolSpec((2,), (2,), ceil_mode=True, kind="average", count_include_pad=True),
-        (5,),
-        "AVERAGE_EXCLUDES_PAD",
-    ),
-    "average-valid-ceil": (
-        PoolSpec((2,), (2,), ceil_mode=True, auto_pad="VALID", kind="average", count_include_pad=True),
-        (5,),
-        "AVERAGE_EXCLUDES_PAD",
-    ),
-    "average-same": (PoolSpec((3,), auto_pad="SAME_UPPER", kind="average"), (5,), "AVERAGE_EXCLUDES_PAD"),
 }
 
 
@@ -177,6 +165,28 @@ NEIGHBOURS = {
     ),
     "average-ceil-fits": (PoolSpec((2,), (2,), ceil_mode=True, kind="average"), (6,), ((0, 0),)),
 }
+
+
+ALIKE = {
+    "border": (PoolSpec((3,), (1,), ((1, 1),), kind="average"), (9,), False),
+    "border counted": (PoolSpec((3,), (1,), ((1, 1),), kind="average", count_include_pad=True), (9,), True),
+    "ceil": (PoolSpec((2,), (2,), ceil_mode=True, kind="average", count_include_pad=True), (5,), False),
+    "ceil that fits": (PoolSpec((2,), (2,), ceil_mode=True, kind="average"), (6,), True),
+    "valid ceil": (
+        PoolSpec((2,), (2,), ceil_mode=True, auto_pad="VALID", kind="average", count_include_pad=True),
+        (5,),
+        False,
+    ),
+    "same": (PoolSpec((3,), auto_pad="SAME_UPPER", kind="average"), (5,), False),
+    "same counted": (PoolSpec((3,), auto_pad="SAME_UPPER", kind="average", count_include_pad=True), (5,), True),
+    "a divisor of its own": (PoolSpec((3,), (1,), ((1, 1),), kind="average", divisor=2), (9,), True),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_whether_all_windows_of_an_average_divide_by_the_same_number(name):
+    spec, sizes, alike = ALIKE[name]
+    assert spec.counts_alike(spec.resolve(sizes)) is alike
 
 
 @pytest.mark.parametrize("name", NEIGHBOURS)

@@ -61,24 +61,24 @@ PACKAGED_MAX = {
 }
 NODE_AVERAGE = {
     "test_averagepool_1d_default": None,
-    "test_averagepool_2d_ceil": "AVERAGE_EXCLUDES_PAD",
-    "test_averagepool_2d_ceil_last_window_starts_on_pad": "AVERAGE_EXCLUDES_PAD",
+    "test_averagepool_2d_ceil": None,
+    "test_averagepool_2d_ceil_last_window_starts_on_pad": None,
     "test_averagepool_2d_default": None,
     "test_averagepool_2d_dilations": None,
-    "test_averagepool_2d_pads": "AVERAGE_EXCLUDES_PAD",
+    "test_averagepool_2d_pads": None,
     "test_averagepool_2d_pads_count_include_pad": None,
-    "test_averagepool_2d_precomputed_pads": "AVERAGE_EXCLUDES_PAD",
+    "test_averagepool_2d_precomputed_pads": None,
     "test_averagepool_2d_precomputed_pads_count_include_pad": None,
-    "test_averagepool_2d_precomputed_same_upper": "AVERAGE_EXCLUDES_PAD",
+    "test_averagepool_2d_precomputed_same_upper": None,
     "test_averagepool_2d_precomputed_strides": None,
-    "test_averagepool_2d_same_lower": "AVERAGE_EXCLUDES_PAD",
-    "test_averagepool_2d_same_upper": "AVERAGE_EXCLUDES_PAD",
+    "test_averagepool_2d_same_lower": None,
+    "test_averagepool_2d_same_upper": None,
     "test_averagepool_2d_strides": None,
     "test_averagepool_3d_default": None,
     "test_averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_False": None,
-    "test_averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_True": "AVERAGE_EXCLUDES_PAD",
+    "test_averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_True": None,
     "test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_False": None,
-    "test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True": "AVERAGE_EXCLUDES_PAD",
+    "test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True": None,
     "test_averagepool_3d_dilations_small": None,
     "test_globalaveragepool": None,
     "test_globalaveragepool_precomputed": None,
@@ -100,6 +100,10 @@ EXACT = {
     "test_MaxPool2d_stride_padding_dilation",
 }
 KERNEL_1 = "test_maxpool_2d_ceil_output_size_reduce_by_one"  # the one case whose average is its maximum
+
+# Its input and its expected output were each rounded to four decimals when they were written down; the sum of
+# four such inputs is divided by 9.
+WRITTEN = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 0.5e-4 * (1 + 4 / 9)}
 
 # Windows of 200 and of 4800 elements on inputs of 220000 and of a million elements take the verification minutes.
 # Here they are compared with what is expected only.
@@ -165,9 +169,12 @@ def convert(case, name, folder):
     return depool.convert(path, folder / "out.onnx", pools=pools, verify=name not in GIANTS)
 
 
-def outside(case, record, got):
-    """Elements that are further from what is expected than promised (0 where the pool is bit exact)."""
-    bound = record.rounding_bound(np.abs(case.x).max(), case.x.dtype)
+def outside(case, record, got, written=0.0):
+    """Elements that are further from what is expected than promised (0 where the pool is bit exact).
+
+    `written` is what the expectation itself may be off by.
+    """
+    bound = written + record.rounding_bound(np.abs(case.x).max(), case.x.dtype)
     assert np.isfinite(bound)
     return int((~(np.abs(got.astype(np.float64) - case.expected.astype(np.float64)) <= bound)).sum())
 
@@ -218,7 +225,7 @@ def test_the_tables_count_what_is_converted_and_what_is_refused():
 
     assert count(NODE_MAX) == (19, {"INDICES_USED": 2})
     assert count(PACKAGED_MAX) == (9, {})
-    assert count(NODE_AVERAGE) == (13, {"AVERAGE_EXCLUDES_PAD": 9})
+    assert count(NODE_AVERAGE) == (22, {})
     assert count(PACKAGED_AVERAGE) == (7, {})
 
 
@@ -235,7 +242,7 @@ def test_converted_with_the_expected_output(name, by_name, tmp_path):
     got = run(written, case)
     assert got.dtype == case.expected.dtype
     assert got.shape == case.expected.shape
-    assert outside(case, record, got) == 0
+    assert outside(case, record, got, WRITTEN.get(name, 0.0)) == 0
     exact = record.rounding.bit_exact
     assert exact == (name in EXACT)
     if exact:
