@@ -1,6 +1,6 @@
 """Where one of Keras' backends computes another pool than the others do, measured with Keras 3.15.
 
-    PyTorch   average, padding="same" with unequal pads    the border is repeated, and what it repeats is counted
+    PyTorch   average, padding="same" with unequal pads    the border is repeated, and counted; right for 2 elements
     JAX       adaptive, from n to m elements               i n / m is computed as i n * (1 / m): off by one where that
                                                            rounds across an integer, as from 7 elements to 7
 
@@ -35,8 +35,12 @@ def refuse_difference(pool: Pool, sizes: tuple[Size, ...]) -> None:
 def _repeats(pool: Pool, sizes: tuple[Size, ...]) -> bool:
     if pool.reach or pool.kind != "average" or pool.op.padding != "same":
         return False
-    pads = pool.spec(len(sizes)).resolve(sizes).pads
-    return None in sizes or isinstance(pads, str) or any(begin != end for begin, end in pads)
+    spec = pool.spec(len(sizes))
+    pads = spec.resolve(sizes).pads
+    if isinstance(pads, str) or None in sizes:
+        return max(spec.kernel_shape) > 2
+    counted = any(any(pair) and kernel > 2 for pair, kernel in zip(pads, spec.kernel_shape, strict=True))
+    return counted and any(begin != end for begin, end in pads)  # the mean of a and a is a
 
 
 def _misses(pool: Pool, sizes: tuple[Size, ...]) -> bool:
