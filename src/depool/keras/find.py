@@ -10,6 +10,7 @@ import keras
 from depool.errors import Refusal, Refused
 from depool.facts import InputFacts
 from depool.geometry import Size
+from depool.keras.backends import refuse_difference
 from depool.keras.facts import joined
 from depool.keras.graph import Use, uses, walk
 from depool.keras.spec import Pool, pool
@@ -111,6 +112,7 @@ def _site(found: Pool, where: str, calls: list[Use], inside: bool) -> PoolSite:
         )
     spatial = [call.shape[2:] if found.channels_first else call.shape[1:-1] for call in calls]
     sizes = tuple(axis[0] if len(set(axis)) == 1 else None for axis in zip(*spatial, strict=True))
+    refuse_difference(found, sizes)
     return PoolSite(found, where, sizes, count, types.pop(), joined([call.facts for call in calls]), inside)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from depool.errors import Refused
 from depool.keras.graph import graph, inside, walk
@@ -167,7 +166,7 @@ def _same_values(op: Any, made: Any) -> None:
 def _assign(pairs: Iterable[tuple[Any, Any]]) -> None:
     """Second variables get the values of the first, in memory of their own (JAX would share and later free it)."""
     for a, b in pairs:
-        b.assign(np.array(keras.ops.convert_to_numpy(a)))
+        b.assign(keras.ops.copy(a))
 
 
 def _same_trainable(op: Any, made: Any) -> None:

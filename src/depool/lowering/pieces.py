@@ -108,6 +108,8 @@ def average_pieces(runs: tuple[tuple[Run, ...], ...], sizes: Sizes, dilations: S
         ref = build.concat(
             [build.emit(_average(ref, axis, run, sizes, dilations[axis]), 1) for run in runs[axis]], 1 + axis
         )
+    if ref == 0:  # every window holds one element
+        build.emit(Conv(0, np.ones((1, 1, *build.point().kernel_shape)), build.point()), 1)
     longest = [max(run.taps for run in axis) for axis in runs]
     products = max(prod(longest), sum(taps + 1 for taps in longest) - 1)
     return Program(len(sizes), tuple(build.nodes), Rounding(products=products, heaviest=float(prod(longest))))
