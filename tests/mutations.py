@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import frontend_mutations
+import object_mutations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -714,8 +715,8 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *NUMERICS)
-FRONTEND = tuple(Mutation(*row) for row in frontend_mutations.MUTATIONS)
-MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTEND)
+FRONTENDS = tuple(Mutation(*row) for table in (frontend_mutations, object_mutations) for row in table.MUTATIONS)
+MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)
 
 
 def attempt(mutation: Mutation, source: Path = ROOT / "src") -> str:

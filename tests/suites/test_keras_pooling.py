@@ -109,7 +109,9 @@ def test_global(kind, rank, data_format, keepdims):
     axes = tuple(range(2, 2 + rank))
 
     def expected(x):
-        return x.astype(np.float64).mean(axes, keepdims=keepdims) if kind == "Average" else x.max(axes, keepdims=keepdims)
+        return (
+            x.astype(np.float64).mean(axes, keepdims=keepdims) if kind == "Average" else x.max(axes, keepdims=keepdims)
+        )
 
     check(layer, rank, expected, lambda x: x.max(axes, keepdims=keepdims))
 

@@ -115,6 +115,16 @@ def test_unknown_shapes_are_asked_for(pair):
         depool.verify(pair[0], copy.deepcopy(pair[0]))
 
 
+def test_models_are_compared_in_evaluation():
+    """In training BatchNorm would take the drawn inputs into its statistics."""
+    original = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2)).train()
+    converted = depool.torch.convert(original, torch.randn(1, 3, 9, 9))
+    before = copy.deepcopy(original.state_dict())
+    assert depool.verify(original, converted).equal is True
+    for model in (original, converted):
+        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
 def test_the_mode_and_the_random_state_stay(pair):
     original, converted = (copy.deepcopy(model).train() for model in pair)
     before = torch.get_rng_state()
