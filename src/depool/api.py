@@ -95,14 +95,14 @@ def convert(
     framework = _framework(path)
     choice = Choice(scheme, form, channels, target, exact, pairing)
     if framework in {"torch", "keras"}:
-        _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate, data=data)
+        _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate)
         chosen = selection(pools, only, skip, None, assume_nonnegative)
         wishes = Wishes(choice, chosen.pools, chosen.only, chosen.skip, chosen.nonnegative, allow_partial)
         where = None if output is None else str(output)
         from depool.saved import convert_saved
 
         return convert_saved(
-            str(path), where, framework, wishes, verify=verify, force=force, seed=seed, progress=progress
+            str(path), where, framework, wishes, verify=verify, force=force, seed=seed, data=data, progress=progress
         )
     options = Options(
         choice,
@@ -163,9 +163,9 @@ def verify(
     if not 0 <= tolerance < inf:
         raise UsageError(f"the tolerance must be a number of at least 0, not {tolerance}")
     if {_framework(original), _framework(converted)} != {"onnx"}:
-        _onnx_only(data=data, nonfinite=nonfinite)
+        _onnx_only(nonfinite=nonfinite)
         check = Check(
-            seed, None, _shapes(shapes), _ranges(input_range), tolerance, end_to_end,
+            seed, None if data is None else Path(data), _shapes(shapes), _ranges(input_range), tolerance, end_to_end,
             counterexample=None if counterexample is None else Path(counterexample),
         )  # fmt: skip
         return verify_objects(subject(original), subject(converted), check, layouts, progress)

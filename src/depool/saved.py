@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ def convert_saved(
     verify: bool = True,
     force: bool = False,
     seed: int = 0,
+    data: str | os.PathLike[str] | None = None,
     progress: Progress = quiet,
 ) -> Result:
     """Convert a file into a file, verified before it appears.
@@ -42,6 +44,7 @@ def convert_saved(
         verify: check the result as it was written.
         force: overwrite an existing file.
         seed: of the verification's inputs.
+        data: an .npz of inputs to verify with as well.
         progress: is told how far it is.
 
     Raises:
@@ -59,7 +62,8 @@ def convert_saved(
     with _staged(target) as part:
         made(part)
         progress("verifying", 0, 0)
-        check = Check(seed=seed, counterexample=target.with_suffix(".counterexample.npz"))
+        own = None if data is None else Path(data)
+        check = Check(seed=seed, data=own, counterexample=target.with_suffix(".counterexample.npz"))
         verdict = check_written(part, check, progress) if verify else None
         if verdict is not None and verdict.equal is False:
             saved = f"; counterexample in {verdict.counterexample}" if verdict.counterexample else ""

@@ -153,9 +153,20 @@ def export(module, path):
         torch.onnx.export(module, (torch.randn(2, 3, 16, 14),), path, dynamo=True, verbose=False)
 
 
-def test_onnx_only_arguments_are_refused(pair, tmp_path):
-    with pytest.raises(UsageError, match="data is for ONNX files only"):
-        depool.verify(*pair, data=tmp_path / "x.npz")
+def test_nonfinite_is_for_onnx_files(pair):
+    with pytest.raises(UsageError, match="nonfinite is for ONNX files only"):
+        depool.verify(*pair, nonfinite=True)
+
+
+def test_the_users_own_data_decide_whether_a_declaration_holds(tmp_path):
+    net = nn.Sequential(nn.Identity(), nn.MaxPool2d(3, 2, 1))
+    assumed = depool.torch.convert(net, torch.rand(1, 2, 8, 8), assume_nonnegative=True)
+    np.savez(tmp_path / "real.npz", input=np.random.default_rng(0).random((1, 2, 8, 8), np.float32))
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    assert depool.verify(net, assumed).equal is None
+    assert depool.verify(net, assumed, data=tmp_path / "real.npz").equal is True
+    with pytest.raises(UsageError, match="has no array 'input'; it has x"):
+        depool.verify(net, assumed, data=tmp_path / "other.npz")
 
 
 def test_what_is_no_model_is_refused(pair):

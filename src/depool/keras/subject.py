@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 from depool.errors import UsageError
 from depool.keras.graph import graph, operations
 from depool.keras.rebuild import rebuilt
+from depool.keras.spec import pool
 from depool.objects import Converted
 from depool.program import Array
 from depool.verification.layouts import moved
@@ -37,11 +39,11 @@ class KerasSubject:
         Raises:
             UsageError: where it does not run.
         """
-        del seen
         whole = graph(self.model)
         structure = self.model.inputs if whole is None else whole._inputs_struct
         try:
-            result = self.model(keras.tree.pack_sequence_as(structure, list(arrays)), training=False)
+            with _watched(self.model, seen):
+                result = self.model(keras.tree.pack_sequence_as(structure, list(arrays)), training=False)
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             raise UsageError(f"{self.name} does not run: {type(error).__name__}: {text}") from error
@@ -63,8 +65,8 @@ class KerasSubject:
         """With the original's pools where convolutions stand."""
         records = self.converted.records if self.converted is not None else ()
         now, before = operations(self.model), operations(original.model)
-        pools = {record.where: _copy(before[record.where]) for record in records}
-        made = {id(now[where]): _alone(pool, now[where].inputs[0]) for where, pool in pools.items()}
+        copies = {record.where: _copy(before[record.where]) for record in records}
+        made = {id(now[where]): _alone(copy, now[where].inputs[0]) for where, copy in copies.items()}
         return KerasSubject(rebuilt(self.model, made), self.name) if made else None
 
     def averaged(self, paths: Sequence[str]) -> KerasSubject | None:
@@ -72,10 +74,10 @@ class KerasSubject:
         now = operations(self.model)
         made = {}
         for where in paths:
-            pool = _pool(now.get(where))
-            kind = getattr(keras.layers, type(pool).__name__.replace("Max", "Average"), None)
-            if isinstance(pool, keras.Layer) and kind is not None and kind is not type(pool):
-                made[id(now[where])] = _alone(kind.from_config(pool.get_config()), pool.input)
+            found = _pool(now.get(where))
+            kind = getattr(keras.layers, type(found).__name__.replace("Max", "Average"), None)
+            if isinstance(found, keras.Layer) and kind is not None and kind is not type(found):
+                made[id(now[where])] = _alone(kind.from_config(found.get_config()), found.input)
         return KerasSubject(rebuilt(self.model, made), self.name) if made else None
 
     def state(self) -> Mapping[str, Array]:
@@ -84,6 +86,28 @@ class KerasSubject:
         now = operations(self.model)
         ours = {id(weight) for record in records for weight in getattr(now.get(record.where), "weights", ())}
         return {w.path: np.asarray(keras.ops.convert_to_numpy(w)) for w in self.model.weights if id(w) not in ours}
+
+
+@contextmanager
+def _watched(model: keras.Model, seen: Seen | None) -> Iterator[None]:
+    """Tell what each pool of a model gets when it is called."""
+    pools = {where: op for where, op in operations(model).items() if seen is not None and pool(op) is not None}
+
+    def noting(where: str, call: Any) -> Any:
+        def noted(x: Any, *more: Any, **words: Any) -> Any:
+            if seen is not None:
+                seen(where, np.asarray(keras.ops.convert_to_numpy(x)).astype(np.float64))
+            return call(x, *more, **words)
+
+        return noted
+
+    for where, op in pools.items():
+        op.call = noting(where, op.call)
+    try:
+        yield
+    finally:
+        for op in pools.values():
+            del op.call
 
 
 def _apply(layer: Any, layout: str) -> Apply:
@@ -101,11 +125,11 @@ def _pool(op: Any) -> Any:
     return op.layers[-1] if isinstance(op, keras.Model) else op
 
 
-def _copy(pool: Any) -> Any:
-    return type(pool).from_config(pool.get_config())
+def _copy(op: Any) -> Any:
+    return type(op).from_config(op.get_config())
 
 
-def _alone(pool: Any, like: Any) -> keras.Model:
+def _alone(op: Any, like: Any) -> keras.Model:
     """A pool as a model of its own, which takes the place of a layer."""
     entry = keras.Input(batch_shape=like.shape, dtype=like.dtype)
-    return keras.Model(entry, pool(entry), name=pool.name)
+    return keras.Model(entry, op(entry), name=op.name)

@@ -141,19 +141,36 @@ def drawn_inputs(
             yield kind, feeds
 
 
+def given_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz file by name.
+
+    Raises:
+        FileError: where it is none.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read as .npz ({error.strerror or error})") from error
+    except (EOFError, ValueError, AttributeError, TypeError, BadZipFile) as error:
+        raise FileError(f"{path}: cannot be read as .npz: it is no archive of plain arrays") from error
+
+
+def refuse_unusable(path: Path, name: str, array: Array) -> None:
+    """Raise UsageError for an array that nothing can be compared on."""
+    if not array.size:
+        raise UsageError(f"{path}: {name!r} is empty")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UsageError(f"{path}: {name!r} is not finite; depool verify --nonfinite shows what that does")
+
+
 def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feeds]]:
     """The user's own inputs, arrays named like the model's inputs; other arrays are passed over.
 
     Raises:
         FileError, UsageError: where the file is no .npz, or lacks an input, or a shape does not fit.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read as .npz ({error.strerror or error})") from error
-    except (EOFError, ValueError, AttributeError, TypeError, BadZipFile) as error:
-        raise FileError(f"{path}: cannot be read as .npz: it is no archive of plain arrays") from error
+    arrays = given_arrays(path)
     feeds = {}
     for value in model.graph.input:
         if value.name not in _fed(model):
@@ -166,10 +183,7 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
             isinstance(d, int) and d != n for d, n in zip(dims, array.shape, strict=True)
         ):
             raise UsageError(f"{path}: {value.name!r} has shape {list(array.shape)}; the model takes {list(dims)}")
-        if not array.size:
-            raise UsageError(f"{path}: {value.name!r} is empty")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise UsageError(f"{path}: {value.name!r} is not finite; depool verify --nonfinite shows what that does")
+        refuse_unusable(path, value.name, array)
         try:
             feeds[value.name] = array.astype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
         except (TypeError, ValueError) as error:

@@ -17,7 +17,7 @@ from depool.verification.compare import difference, worse
 from depool.verification.inputs import MODEL_KINDS, dims_of, model_values, pool_inputs
 from depool.verification.judge import judge, notes
 from depool.verification.layouts import Layouts, matched, moved, moved_shape, settled
-from depool.verification.models import EndToEnd
+from depool.verification.models import GIVEN, EndToEnd, given_arrays, refuse_unusable
 from depool.verification.pools import Broken, compared, promise
 from depool.verification.subjects import Port, Subject
 from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
@@ -105,21 +105,26 @@ def _end_to_end(
     restored = converted.restored(original) if records else None
     swapped = restored.averaged(maxima) if restored is not None and maxima else None
     found: dict[str, OutputCheck] = {}
-    ranges: dict[str, tuple[float, float]] = {}
+    drawn: dict[str, tuple[float, float]] = {}
+    given: dict[str, tuple[float, float]] = {}
     biggest: dict[str, float] = {}
     worst: Any = None
+    watched = drawn
 
     def seen(where: str, x: Array) -> None:
-        low, high = ranges.get(where, (inf, -inf))
-        ranges[where] = (min(low, float(x.min())), max(high, float(x.max())))
+        if not x.size:
+            return
+        low, high = watched.get(where, (inf, -inf))
+        watched[where] = (min(low, float(x.min())), max(high, float(x.max())))
 
-    for count, (kind, arrays) in enumerate(_drawn(ports, check, rng)):
+    for count, (kind, arrays) in enumerate(_fed(ports, check, rng)):
         progress("end to end", count, len(MODEL_KINDS))
+        watched = given if kind == GIVEN else drawn
         expected = original(arrays, seen)
         results = converted([moved(arrays[place], *layout) for place in order])
         if len(results) != len(expected):
             raise UsageError(f"the two models give {len(expected)} and {len(results)} outputs")
-        if restored is not None and not _same(expected, restored([arrays[place] for place in order])):
+        if restored is not None and not _same(expected, restored([arrays[place] for place in order], seen)):
             text = "with its pools put back the converted model gives other outputs: something else was changed"
             return EndToEnd(notes=(text,), failed=_named(ports, arrays))
         averaged = list(swapped([arrays[place] for place in order]).values()) if swapped is not None else None
@@ -138,7 +143,9 @@ def _end_to_end(
         replace(c, noticed=biggest[c.name] > c.difference.max_abs, swapped=biggest[c.name]) if c.name in biggest else c
         for c in found.values()
     )
-    return EndToEnd(checks, ranges, worst=worst)
+    unwatched = [record.where for record in records if record.facts.declared and record.where not in drawn]
+    undeclared = f"what {unwatched[0]} gets was declared, and could not be watched" if unwatched else ""
+    return EndToEnd(checks, drawn, given, worst=worst, undeclared=undeclared)
 
 
 def _same(expected: Mapping[str, Array], got: Mapping[str, Array]) -> bool:
@@ -168,6 +175,19 @@ def _known(
             )
         found.append(replace(port, shape=shape, dtype=port.dtype or twin.dtype))
     return found
+
+
+def _fed(ports: Sequence[Port], check: Check, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:
+    """Inputs of every kind, then the user's own."""
+    yield from _drawn(ports, check, rng)
+    if check.data is not None:
+        arrays = given_arrays(check.data)
+        for port in ports:
+            if port.name not in arrays:
+                held = ", ".join(arrays) or "none"
+                raise UsageError(f"{check.data}: has no array {port.name!r}; it has {held}")
+            refuse_unusable(check.data, port.name, arrays[port.name])
+        yield GIVEN, [arrays[port.name].astype(np.dtype(TYPES.get(port.dtype, port.dtype))) for port in ports]
 
 
 def _drawn(ports: Sequence[Port], check: Check, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:

@@ -56,7 +56,7 @@ class Subject(Protocol):
     converted: Converted | None
 
     def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
-        """Outputs by name, in evaluation; `seen` is told what converted pools get, where that can be watched."""
+        """Outputs by name, in evaluation; `seen` is told what its pools get."""
         ...
 
     def sides(self, where: str, converted: Any) -> tuple[Apply, Apply]:
