@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from depool.choose import Channels, Choice, FormName, Scheme
 from depool.errors import NotConverted, Refusal, Refused, UsageError
 from depool.facts import InputFacts
+from depool.geometry import Kind
 from depool.objects import Converted, Wishes
 from depool.record import Record
 from depool.target import Target, preset
 from depool.torch.facts import nonnegative_inputs
-from depool.torch.functional import lift, named_in_code
+from depool.torch.functional import lift, named_in_code, not_traceable
 from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
 from depool.torch.spec import geometry, is_pool, kind_of
 from depool.torch.watch import Seen, arguments, watch
@@ -94,16 +96,31 @@ def convert(
 def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Module:
     args, kwargs = arguments(example_inputs)
     runs = example_inputs is not None
-    owners = watch(model, args, kwargs).owners if runs else set(filter(named_in_code, model.modules()))
+    owners = watch(model, args, kwargs).owners if runs else dict(filter(itemgetter(1), map(_named, model.modules())))
     refusals: list[Refusal] = []
     for path, owner in list(model.named_modules()):
         if owner in owners:
-            refusals += [r for r in lift(owner, path) if wishes.selects("max", r.where)]
-    seen = watch(model, args, kwargs).seen if runs else {}
-    result = replace_pools(model, seen, nonnegative_inputs(model), refusals, wishes)
+            kind: Kind = "average" if all("avg" in name for name in owners[owner]) else "max"
+            refusals += [r for r in lift(owner, path) if wishes.selects(kind, r.where)]
+    if not runs:
+        return replace_pools(model, {}, nonnegative_inputs(model), refusals, wishes)
+    again = watch(model, args, kwargs)
+    said = {refusal.where for refusal in refusals}
+    for path, owner in list(model.named_modules()):
+        for name in sorted(again.owners.get(owner, ())):
+            kind = "average" if "avg" in name else "max"
+            where = f"{path}.{name}".strip(".")
+            if wishes.selects(kind, where) and said.isdisjoint({path, where}):
+                refused = not_traceable(f"{name} is called from outside of it, such as from a hook").refusal
+                refusals.append(replace(refused, where=where))
+    result = replace_pools(model, again.seen, nonnegative_inputs(model), refusals, wishes)
     done: Any = result.depool
     result.depool = replace(done, inputs=_inputs(model, args, kwargs))
     return result
+
+
+def _named(module: nn.Module) -> tuple[nn.Module, set[str]]:
+    return module, named_in_code(module)
 
 
 def replace_pools(

@@ -9,59 +9,54 @@ part of it, traced alone, might be used in another way than the part says.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - as all of PyTorch's documentation has it
 from torch import fx, nn
+from torch.fx.graph import inplace_methods
+from torch.nn.modules.module import _has_any_global_hook
 
 from depool.facts import InputFacts
-from depool.torch.spec import is_pool
+from depool.torch.spec import MODULES, function_name, is_pool
+from depool.torch.trace import IN_PLACE, traced
 
-MAKE = {"relu", "relu6", "sigmoid", "softmax", "softplus", "hardsigmoid", "abs", "absolute", "exp", "square", "sqrt"}
+MAKE = {"relu", "relu6", "sigmoid", "softmax", "hardsigmoid", "abs", "absolute", "exp", "square", "sqrt"}
 """Functions and methods whose result is >= 0."""
 KEEP = {
     "add", "iadd", "mul", "imul", "cat", "concat", "concatenate", "stack", "maximum", "minimum", "flatten", "view",
     "reshape", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "clone", "detach", "getitem", "chunk",
-    "split", "dropout", "dropout1d", "dropout2d", "dropout3d", "mean", "sum", "amax", "amin",
-    "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "pixel_shuffle",
+    "split", "dropout", "dropout1d", "dropout2d", "dropout3d", "mean", "sum", "amax", "amin", "pixel_shuffle",
+    *MODULES,
 }  # fmt: skip
 """Functions and methods whose result is >= 0 where all tensors and numbers that they read are."""
-VIEWS = {
-    "flatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "detach", "getitem",
-    "chunk", "split", "dropout", "dropout1d", "dropout2d", "dropout3d",
-}  # fmt: skip
-"""Functions and methods whose result may be the memory of what they read."""
-MAKERS = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Softmax, nn.Softmax2d, nn.Softplus, nn.Hardsigmoid)
+COPIES = MAKE | {"add", "mul", "cat", "concat", "concatenate", "stack", "maximum", "minimum", "clone", "mean", "sum"}
+"""Functions and methods whose result never is the memory of what they read."""
+MAKERS = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Softmax, nn.Softmax2d, nn.Hardsigmoid)
 KEEPERS = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelShuffle,
     nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d,
     nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d,
 )  # fmt: skip
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return is_pool(m) or super().is_leaf_module(m, module_qualified_name)
+AVERAGING = {"nearest", "nearest-exact", "area", "linear", "bilinear", "trilinear"}
+"""Ways to resize that take averages; bicubic overshoots."""
+PLACES = (torch, F, torch.Tensor, torch.special, operator)
 
 
 def nonnegative_inputs(model: nn.Module) -> dict[nn.Module, InputFacts]:
-    """The pools of a model whose input is >= 0 wherever they are called, in training and in evaluation."""
-    graphs = []
-    modes = {module: module.training for module in model.modules()}
+    """The pools of a model whose input is >= 0 wherever its forward calls them, in training and in evaluation."""
+    if _has_any_global_hook():  # type: ignore[no-untyped-call]
+        return {}
     try:
-        for training in (True, False):
-            model.train(training)
-            graphs.append(_Tracer().trace(model))
+        graphs = traced(model, is_pool)
     except Exception:  # noqa: BLE001 - a model that fx cannot trace may fail in any way
         return {}
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    train, evaluate = (_calls(model, graph) for graph in graphs)
-    return {pool: InputFacts(lower=0.0, reason=why) for pool, why in train.items() if why and evaluate.get(pool)}
+    if len({tuple((node.op, node.target) for node in graph.nodes) for graph in graphs}) > 1:
+        return {}  # it takes another way in training, and parts of it may be frozen
+    first, *more = (_calls(model, graph) for graph in graphs)
+    return {
+        pool: InputFacts(lower=0.0, reason=why) for pool, why in first.items() if why and all(c.get(pool) for c in more)
+    }
 
 
 def nonnegative_in(model: nn.Module, graph: fx.Graph) -> dict[nn.Module, InputFacts]:
@@ -78,7 +73,7 @@ def _calls(model: nn.Module, graph: fx.Graph) -> dict[nn.Module, str]:
         if node.op == "call_module" and is_pool(modules[node.target]):
             pool = modules[node.target]
             source = node.args[0] if node.args else node.kwargs.get("input")
-            holds = isinstance(source, fx.Node) and state.holds(source)
+            holds = isinstance(source, fx.Node) and state.holds(source) and not pool._forward_pre_hooks
             why = f"after {_name(source, modules)}" if holds else ""
             found[pool] = why if found.get(pool, why) else ""
         state.visit(node)
@@ -94,6 +89,7 @@ class _State:
         self._memory: dict[fx.Node, dict[fx.Node, int]] = {}
         """Of each node: whose memory it may be, and how often that had been written to."""
         self._written: dict[fx.Node, int] = {}
+        self._outside: fx.Node | None = None
 
     def holds(self, node: fx.Node) -> bool:
         """Whether a node is >= 0, and nobody wrote to its memory since."""
@@ -105,13 +101,15 @@ class _State:
         module = self._modules.get(str(node.target)) if node.op == "call_module" else None
         name = _operation(node, module)
         known = self._rule(node, module, name)
-        written = _written_to(node, module)
-        shares = name in VIEWS or written or name not in MAKE | KEEP
-        roots = {root for source in node.all_input_nodes for root in self._memory[source]} if shares else set()
+        written = _may_write(node, module)
+        shared = [] if name in COPIES and not written else node.all_input_nodes
+        if node.op in {"placeholder", "get_attr"}:  # several may be one tensor
+            self._outside = self._outside or node
+            shared = [self._outside] if self._outside is not node else []
+        roots = {root for source in shared for root in self._memory[source]}
         if written:
-            for source in node.all_input_nodes[:1]:
-                for root in self._memory[source]:
-                    self._written[root] += 1
+            for root in roots:
+                self._written[root] += 1
         self._written[node] = 0
         self._known[node] = known
         self._memory[node] = {root: self._written[root] for root in (*roots, node)}
@@ -121,79 +119,104 @@ class _State:
             return False  # a hook may change what it likes
         if name in MAKE:
             return True
-        sources = node.all_input_nodes
         if name in {"clamp", "clamp_min", "hardtanh"}:
-            least = node.kwargs.get("min", node.kwargs.get("min_val", node.args[1] if len(node.args) > 1 else None))
-            return isinstance(least, int | float) and least >= 0
+            return _clamps(node)
         if name == "pad":
             value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0) or 0
-            return self.holds(sources[0]) and isinstance(value, int | float) and value >= 0
+            return self._keeps(node) and isinstance(value, int | float) and value >= 0
         if name == "interpolate":
-            return self.holds(sources[0]) and node.kwargs.get("mode", "nearest") in {"nearest", "bilinear", "linear"}
-        return name in KEEP and bool(sources) and all(map(self._counts, _read(node)))
+            mode = node.kwargs.get("mode", node.args[3] if len(node.args) > 3 else "nearest")
+            return self._keeps(node) and mode in AVERAGING
+        if any(isinstance(value, torch.dtype) for value in (*node.args, *node.kwargs.values())):
+            return False  # a view of the same bits as numbers of another type
+        numbers = _numbers(node) if name in {"add", "iadd", "mul", "imul"} else []
+        divisor = _divisor(node, module, name)
+        return name in KEEP and self._keeps(node) and all(number >= 0 for number in (*numbers, divisor))
 
-    def _counts(self, value: Any) -> bool:
-        if isinstance(value, fx.Node):
-            return self.holds(value)
-        return not isinstance(value, float) or value >= 0
+    def _keeps(self, node: fx.Node) -> bool:
+        """Whether all that a node reads is >= 0."""
+        return bool(node.all_input_nodes) and all(map(self.holds, node.all_input_nodes))
 
 
-def _read(node: fx.Node) -> Iterable[Any]:
-    """What decides the sign of the result: all tensors, and the numbers of a sum or product."""
-    yield from node.all_input_nodes
-    if node.target in {operator.add, operator.mul, operator.iadd, operator.imul} or _bare(node.target) in {
-        "add",
-        "mul",
-    }:
-        for value in (*node.args, *node.kwargs.values()):
-            if isinstance(value, int | float):
-                yield float(value)
+def _numbers(node: fx.Node) -> list[float]:
+    """The numbers of a sum or product, with the alpha of torch.add."""
+    return [float(value) for value in (*node.args, *node.kwargs.values()) if isinstance(value, int | float)]
+
+
+def _divisor(node: fx.Node, module: nn.Module | None, name: str) -> float:
+    """What an average divides by, where that is not the number of its elements."""
+    if not name.startswith("avg_pool") and not isinstance(module, nn.AvgPool2d | nn.AvgPool3d):
+        return 1.0
+    given = node.kwargs.get("divisor_override", node.args[6] if len(node.args) > 6 else None)
+    value = getattr(module, "divisor_override", given)
+    return float(value) if isinstance(value, int | float) else 1.0 if value is None else -1.0
+
+
+def _clamps(node: fx.Node) -> bool:
+    """Whether both bounds are >= 0; where they contradict each other the upper one counts."""
+    least = node.kwargs.get("min", node.kwargs.get("min_val", node.args[1] if len(node.args) > 1 else None))
+    most = node.kwargs.get("max", node.kwargs.get("max_val", node.args[2] if len(node.args) > 2 else None))
+    bounds = [least] if most is None else [least, most]
+    return all(isinstance(bound, int | float) and bound >= 0 for bound in bounds)
 
 
 def _operation(node: fx.Node, module: nn.Module | None) -> str:
     """The name of what a node does, as in the tables above; the same for a function, a method, a module."""
     if module is not None:
-        if type(module) in MAKERS:
-            return "relu"
-        if type(module) in KEEPERS or (is_pool(module) and type(module).__module__.startswith("torch.nn")):
-            return "dropout"
-        if type(module) is nn.Hardtanh:
-            return "relu" if module.min_val >= 0 else "unknown"
-        if type(module) is nn.Upsample:
-            return "dropout" if module.mode in {"nearest", "linear", "bilinear", "trilinear"} else "unknown"
-        return "unknown"
+        return _step(module)
     if node.op == "call_method":
-        return str(node.target).rstrip("_")
-    if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
+        return _bare(str(node.target))
+    if node.op != "call_function":
+        return "unknown"
+    if isinstance(node.target, torch._ops.OpOverload):
         space, _, name = node.target._schema.name.partition("::")
-        return str(name).rstrip("_") if space == "aten" else "unknown"
-    if node.op == "call_function":
-        ours = getattr(node.target, "__module__", "") or "torch"
-        return _bare(node.target) if ours.split(".")[0] in {"torch", "_operator"} else "unknown"
+        return _bare(name) if space == "aten" else "unknown"
+    name = str(getattr(node.target, "__name__", ""))
+    known = node.target in IN_PLACE or function_name(node.target) is not None
+    return _bare(name) if known or any(getattr(place, name, None) is node.target for place in PLACES) else "unknown"
+
+
+def _step(module: nn.Module) -> str:
+    if "forward" in vars(module):
+        return "unknown"
+    if type(module) in MAKERS:
+        return "relu"
+    if type(module) in KEEPERS or (is_pool(module) and type(module).__module__.startswith("torch.nn")):
+        return "dropout"
+    if type(module) is nn.Hardtanh:
+        return "relu" if module.min_val >= 0 and module.max_val >= 0 else "unknown"
+    if type(module) is nn.Upsample:
+        return "dropout" if module.mode in AVERAGING else "unknown"
     return "unknown"
 
 
-def _bare(target: Any) -> str:
-    """Such as ``add``, of a function or of the operator aten.add.Tensor."""
-    if isinstance(target, torch._ops.OpOverload):
-        return str(target._schema.name).split("::")[1].rstrip("_")
-    return str(getattr(target, "__name__", "")).rstrip("_")
+def _bare(name: str) -> str:
+    """Without the mark of operations in place; nothing is known of methods with names such as __setitem__."""
+    return "unknown" if name.startswith("__") else name.removesuffix("_")
 
 
-def _written_to(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a node may change the memory of its first input."""
+def _may_write(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a node may change the memory of what it reads."""
     if module is not None:
-        return bool(getattr(module, "inplace", False))
-    name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", "")
-    if isinstance(node.target, torch._ops.OpOverload):
-        name = node.target._schema.name.split("::")[1]
-    in_place = name.endswith("_") and not name.endswith("__")
-    in_place = in_place or name in {"setitem", "iadd", "imul", "isub", "itruediv", "ipow", "iand", "ior"}
+        return bool(getattr(module, "inplace", False)) or not type(module).__module__.startswith("torch.")
+    if node.op not in {"call_method", "call_function"}:
+        return False
+    target = node.target
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.is_mutable
+    text = str(target) if node.op == "call_method" else str(getattr(target, "__name__", "_"))
+    foreign = node.op == "call_function" and not _of_library(target)
     flagged = node.kwargs.get("inplace") is True or any(arg is True for arg in node.args)
-    return node.op in {"call_method", "call_function"} and (in_place or flagged or "out" in node.kwargs)
+    return text.endswith("_") or text in inplace_methods or foreign or flagged or "out" in node.kwargs
+
+
+def _of_library(target: Any) -> bool:
+    """Whether a function is Python's or PyTorch's own, whose names tell if they write."""
+    place = str(getattr(target, "__module__", None) or "torch").split(".")[0]
+    return place in {"torch", "_operator", "builtins", "math"} or target in IN_PLACE
 
 
 def _name(node: Any, modules: dict[str, nn.Module]) -> str:
     if node.op == "call_module":
         return f"{type(modules[node.target]).__name__} {node.target}"
-    return str(node.target) if node.op == "call_method" else _bare(node.target)
+    return str(getattr(node.target, "__name__", node.target)).rstrip("_")

@@ -10,6 +10,7 @@ that is `self.training`, that is what the new forward reads; where they differ o
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -20,19 +21,14 @@ from torch.fx.graph_module import _forward_from_src
 
 from depool.errors import Refusal, Refused
 from depool.torch.spec import FUNCTIONS, function_name, module_of
+from depool.torch.trace import traced
 
 
-class _Shallow(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        del m, module_qualified_name
-        return True
-
-
-def named_in_code(module: nn.Module) -> bool:
-    """Whether a module's forward seems to call a pooling function, by the names in its code."""
-    code = getattr(type(module).forward, "__code__", None)
+def named_in_code(module: nn.Module) -> set[str]:
+    """The pooling functions that a module's forward seems to call, by the names in its code."""
+    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
     library = type(module).__module__.split(".")[:2] == ["torch", "nn"]
-    return not library and code is not None and not set(FUNCTIONS).isdisjoint(code.co_names)
+    return set() if library or code is None else set(FUNCTIONS).intersection(code.co_names)
 
 
 def lift(owner: nn.Module, where: str) -> list[Refusal]:
@@ -89,46 +85,36 @@ def lift_call(owner: nn.Module, graph: fx.Graph, node: fx.Node, name: str) -> nn
 
 
 def _traced(owner: nn.Module) -> fx.Graph:
-    """One graph for training and evaluation.
+    """One graph for training and evaluation; the children are steps of it.
 
     Raises:
         Refused: NOT_TRACEABLE.
     """
-    mode = owner.training
-    before = dict(vars(owner))
     try:
-        graphs = []
-        for training in (True, False):
-            owner.training = training
-            graphs.append(_Shallow().trace(owner))
+        train, evaluate, own = traced(owner, lambda _: True)
     except Exception as error:  # a forward that fx cannot follow may fail in any way
-        raise _not_traceable(" ".join(str(error).split())[:160]) from error
-    finally:
-        owner.training = mode
-    after = dict(vars(owner))
-    if before.keys() != after.keys() or any(before[key] is not after[key] for key in before):
-        for key in after.keys() - before.keys():
-            delattr(owner, key)
-        raise _not_traceable("it makes tensors of its own, or changes its own attributes, while it runs")
-    return _merged(*graphs)
+        raise not_traceable(" ".join(str(error).split())[:160]) from error
+    if str(train) != str(own):
+        raise not_traceable("it asks for the mode (training) of another module")
+    return _merged(train, evaluate)
 
 
 def _merged(train: fx.Graph, evaluate: fx.Graph) -> fx.Graph:
     """The training graph, with `self.training` where the two differ by just that."""
     pairs = list(zip(train.nodes, evaluate.nodes, strict=False))
     if len(train.nodes) != len(evaluate.nodes):
-        raise _not_traceable("it does something else in training than in evaluation")
+        raise not_traceable("it does something else in training than in evaluation")
     flag: fx.Node | None = None
     for one, other in pairs:
         if (one.op, one.target, one.name) != (other.op, other.target, other.name):
-            raise _not_traceable("it does something else in training than in evaluation")
+            raise not_traceable("it does something else in training than in evaluation")
         args = []
         for mine, theirs in zip((*one.args, *one.kwargs.values()), (*other.args, *other.kwargs.values()), strict=True):
             if str(mine) == str(theirs):
                 args.append(mine)
                 continue
             if not (isinstance(mine, bool) and isinstance(theirs, bool)):
-                raise _not_traceable("it does something else in training than in evaluation")
+                raise not_traceable("it does something else in training than in evaluation")
             if flag is None:
                 with train.inserting_before(next(n for n in train.nodes if n.op != "placeholder")):
                     flag = train.create_node("get_attr", "training")
@@ -170,7 +156,8 @@ def _path(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
-def _not_traceable(why: str) -> Refused:
+def not_traceable(why: str) -> Refused:
+    """Why the pooling functions of a module stay."""
     return Refused(
         "NOT_TRACEABLE",
         f"its forward calls a pooling function, and torch.fx cannot rewrite it: {why}.",

@@ -26,13 +26,13 @@ class Watch(TorchFunctionMode):
     """What was seen.
 
     Attributes:
-        owners: modules whose own forward calls a pooling function.
+        owners: modules whose own forward calls pooling functions, and the names of these.
         seen: by pooling module.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.owners: set[nn.Module] = set()
+        self.owners: dict[nn.Module, set[str]] = {}
         self.seen: dict[nn.Module, Seen] = {}
         self._stack: list[nn.Module] = []
 
@@ -53,8 +53,9 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """A function is called."""
         del types
-        if self._stack and not is_pool(self._stack[-1]) and function_name(func) is not None:
-            self.owners.add(self._stack[-1])
+        name = function_name(func)
+        if name is not None and self._stack and not is_pool(self._stack[-1]):
+            self.owners.setdefault(self._stack[-1], set()).add(name)
         return func(*args, **(kwargs or {}))
 
 
@@ -77,7 +78,7 @@ def watch(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Wa
     modes = {module: module.training for module in model.modules()}
     handles = []
     for module in modes:
-        handles.append(module.register_forward_pre_hook(watching.enter, prepend=True, with_kwargs=True))
+        handles.append(module.register_forward_pre_hook(watching.enter, with_kwargs=True))
         handles.append(module.register_forward_hook(watching.leave, with_kwargs=True, always_call=True))
     try:
         model.eval()
