@@ -18,12 +18,16 @@ with warnings.catch_warnings():
     keras = pytest.importorskip("keras.layers", reason="keras is not installed") and pytest.importorskip("keras")
 
 
-def run(model, x, **words):
-    """The model's result as a NumPy array."""
-    y = model(keras.ops.convert_to_tensor(x), **words)
+def array(value):
+    """A tensor as a NumPy array."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # Keras, of PyTorch's tensors
-        return np.asarray(keras.ops.convert_to_numpy(y))
+        return np.asarray(keras.ops.convert_to_numpy(value))
+
+
+def run(model, x, **words):
+    """The model's result as a NumPy array."""
+    return array(model(keras.ops.convert_to_tensor(x), **words))
 
 
 def channels_last(x):

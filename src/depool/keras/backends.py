@@ -3,6 +3,7 @@
     PyTorch   average, padding="same" with unequal pads    the border is repeated, and counted; right for 2 elements
     JAX       adaptive, from n to m elements               i n / m is computed as i n * (1 / m): off by one where that
                                                            rounds across an integer, as from 7 elements to 7
+    JAX       float64 without jax_enable_x64               computed in float32, to which MAX/2 does not fit
 
 The conversion is what the other backends, and the definition, say; on these it would not equal the model as it runs.
 """
@@ -17,17 +18,17 @@ from depool.geometry import Size
 from depool.keras.spec import Pool
 
 
-def refuse_difference(pool: Pool, sizes: tuple[Size, ...]) -> None:
+def refuse_difference(pool: Pool, sizes: tuple[Size, ...], dtype: str) -> None:
     """Refuse a pool that the running backend does not compute as the others do.
 
     Raises:
         Refused: BACKEND_DIFFERS.
     """
     backend = keras.backend.backend()
-    if (backend == "torch" and _repeats(pool, sizes)) or (backend == "jax" and _misses(pool, sizes)):
+    if (backend == "torch" and _repeats(pool, sizes)) or (backend == "jax" and _misses(pool, sizes, dtype)):
         raise Refused(
             "BACKEND_DIFFERS",
-            f"Keras on {backend} computes this pool differently from its other backends, and wrongly.",
+            f"Keras on {backend} computes this {pool.kind} pool in {dtype} differently from its other backends, and wrongly.",
             "Convert with KERAS_BACKEND=tensorflow, which computes it rightly, or leave this pool out (skip).",
         )
 
@@ -43,7 +44,11 @@ def _repeats(pool: Pool, sizes: tuple[Size, ...]) -> bool:
     return counted and any(begin != end for begin, end in pads)  # the mean of a and a is a
 
 
-def _misses(pool: Pool, sizes: tuple[Size, ...]) -> bool:
+def _misses(pool: Pool, sizes: tuple[Size, ...], dtype: str) -> bool:
+    if dtype == "float64":
+        import jax
+
+        return not jax.config.jax_enable_x64
     if pool.reach != "Adaptive":
         return False
     return any(n is not None and _crosses(n, m) for n, m in zip(sizes, pool.outputs(len(sizes)), strict=True))

@@ -112,8 +112,9 @@ def _site(found: Pool, where: str, calls: list[Use], inside: bool) -> PoolSite:
         )
     spatial = [call.shape[2:] if found.channels_first else call.shape[1:-1] for call in calls]
     sizes = tuple(axis[0] if len(set(axis)) == 1 else None for axis in zip(*spatial, strict=True))
-    refuse_difference(found, sizes)
-    return PoolSite(found, where, sizes, count, types.pop(), joined([call.facts for call in calls]), inside)
+    (dtype,) = types
+    refuse_difference(found, sizes, dtype)
+    return PoolSite(found, where, sizes, count, dtype, joined([call.facts for call in calls]), inside)
 
 
 def _computed(found: Pool, call: Use) -> str:
