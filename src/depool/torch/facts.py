@@ -219,4 +219,5 @@ def _of_library(target: Any) -> bool:
 def _name(node: Any, modules: dict[str, nn.Module]) -> str:
     if node.op == "call_module":
         return f"{type(modules[node.target]).__name__} {node.target}"
-    return str(getattr(node.target, "__name__", node.target)).rstrip("_")
+    name = str(getattr(node.target, "__name__", node.target))
+    return name.partition(".")[0].rstrip("_")  # of an operator such as relu.default
