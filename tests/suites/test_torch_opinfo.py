@@ -17,12 +17,12 @@ import pytest
 pytest.importorskip("torch.nn", reason="PyTorch is not installed")
 pytest.importorskip("expecttest", reason="torch.testing needs expecttest")
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402, N812
-from torch import nn  # noqa: E402
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
 
-import depool.torch  # noqa: E402
-from depool.errors import NotConverted, UsageError  # noqa: E402
+import depool.torch
+from depool.errors import NotConverted, UsageError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -91,7 +91,7 @@ def geometry(name, sample):
 
 
 DATA = {
-    "normal": lambda shape: torch.randn(shape),
+    "normal": torch.randn,
     "negative": lambda shape: -torch.rand(shape) - 0.5,
     "integers": lambda shape: torch.randint(-100, 101, shape).float(),
     "mixed": lambda shape: torch.randn(shape) * 10.0 ** torch.randint(-4, 4, shape),

@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("torch.nn", reason="PyTorch is not installed")
 
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
-import depool.torch  # noqa: E402
-from depool.errors import NotConverted  # noqa: E402
-from depool.torch import ConvPool, ExactnessWarning  # noqa: E402
+import depool.torch
+from depool.errors import NotConverted
+from depool.torch import ConvPool, ExactnessWarning
 
 POOLS = {
     "2x2": nn.MaxPool2d(2),
