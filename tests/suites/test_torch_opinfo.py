@@ -1,9 +1,10 @@
 """PyTorch's own pooling samples (OpInfo, torch.testing): each gives what the native function gives, or is refused.
 
 In float32 every sample runs, on its own data; each of its geometries (sizes and arguments) runs on signed,
-all-negative, integer and mixed-magnitude data besides. Everything runs within the promised bound and, with exact=True,
-bit for bit. In the other types every eighth geometry of a max pool and all of the others do the same. The native
-function's own result is the expectation; the bound follows from the native maximum of |x| in each window.
+all-negative, integer and mixed-magnitude data besides. With exact=True everything is equal bit for bit; every third
+geometry is converted without it too, and is within the promised bound. In the other types every twelfth geometry of a
+max pool and all of the others do the same. The native function's own result is the expectation; the bound follows from
+the native maximum of |x| in each window.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def converted(call, x, exact):
 def test_samples(name, dtype):
     torch.manual_seed(0)
     made, seen = {}, Counter()
-    part = 8 if dtype != torch.float32 and name.startswith("max") else 1
+    part = 12 if dtype != torch.float32 and name.startswith("max") else 1
     for sample in samples(name, dtype):
         seen["all"] += 1
         call = Call(name, sample.args, sample.kwargs)
@@ -139,15 +140,16 @@ def test_samples(name, dtype):
         key = geometry(name, sample)
         inputs = {"own": sample.input}
         if key not in made:
+            ways = (True, False) if len(made) % (3 * part) == 0 or "max" not in name else (True,)
             chosen = len(made) % part == 0
-            made[key] = [converted(call, sample.input, exact) for exact in (False, True)] if chosen else []
+            made[key] = [converted(call, sample.input, exact) for exact in ways] if chosen else []
             inputs |= {kind: draw(tuple(sample.input.shape)).to(dtype) for kind, draw in DATA.items()}
         if not made[key]:
             continue
         seen["compared"] += 1
         for kind, x in inputs.items():
             expected = call(x)
-            for exact, (model, record) in zip((False, True), made[key], strict=True):
+            for exact, (model, record) in zip((True, False), made[key], strict=False):
                 allowed = bound(record, x, call)
                 if exact and not record.average:
                     assert record.rounding.bit_exact
