@@ -50,7 +50,10 @@ def check(conversion, x, expected, exact, average=False):
 @pytest.mark.parametrize("kind", ["max", "average"])
 @pytest.mark.parametrize(
     ("sizes", "outputs"),
-    [((4,), (3,)), ((7,), (5,)), ((3,), (5,)), ((7, 5), (3, 4)), ((8, 6), (4, 5)), ((2, 3), (3, 3)), ((5, 4, 3), (2, 3, 2))],
+    [
+        ((4,), (3,)), ((7,), (5,)), ((3,), (5,)), ((7, 5), (3, 4)), ((8, 6), (4, 5)), ((2, 3), (3, 3)),
+        ((5, 4, 3), (2, 3, 2)),
+    ],
     ids=str,
 )  # fmt: skip
 def test_adaptive_pools_are_their_definition(sizes, outputs, kind, exact):
