@@ -1,8 +1,10 @@
 """PyTorch's own pooling samples (OpInfo, torch.testing): each gives what the native function gives, or is refused.
 
-Every sample runs on its own data in all four types. Every geometry of it (shape, arguments) runs on signed,
-all-negative, integer and mixed-magnitude data besides, and with exact=True. The native function's own result is the
-expectation; the bound is the promised one, from the native maximum of |x| in each window.
+In float32 every sample runs, on its own data; each of its geometries (sizes and arguments) runs on signed,
+all-negative, integer and mixed-magnitude data besides. With exact=True everything is equal bit for bit; every third
+geometry is converted without it too, and is within the promised bound. In the other types every twelfth geometry of a
+max pool and all of the others do the same. The native function's own result is the expectation; the bound follows from
+the native maximum of |x| in each window.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ import pytest
 pytest.importorskip("torch.nn", reason="PyTorch is not installed")
 pytest.importorskip("expecttest", reason="torch.testing needs expecttest")
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402, N812
-from torch import nn  # noqa: E402
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
 
-import depool.torch  # noqa: E402
-from depool.errors import NotConverted, UsageError  # noqa: E402
+import depool.torch
+from depool.errors import NotConverted, UsageError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -82,12 +84,15 @@ def uneven(name, sample):
     return any(n is not None and size % n for n, size in zip(outputs, sample.input.shape[-rank:], strict=True))
 
 
-def geometry(sample):
-    return tuple(sample.input.shape), repr(sample.args), repr(sorted(sample.kwargs.items()))
+def geometry(name, sample):
+    """Samples that one conversion serves: the batch does not matter."""
+    rank = int(name[-2])
+    arguments = repr(sample.args), repr(sorted(sample.kwargs.items()))
+    return tuple(sample.input.shape[-rank - 1 :]), *arguments, sample.input.numel() == 0
 
 
 DATA = {
-    "normal": lambda shape: torch.randn(shape),
+    "normal": torch.randn,
     "negative": lambda shape: -torch.rand(shape) - 0.5,
     "integers": lambda shape: torch.randint(-100, 101, shape).float(),
     "mixed": lambda shape: torch.randn(shape) * 10.0 ** torch.randint(-4, 4, shape),
@@ -121,34 +126,40 @@ def converted(call, x, exact):
 def test_samples(name, dtype):
     torch.manual_seed(0)
     made, seen = {}, Counter()
+    part = 12 if dtype != torch.float32 and name.startswith("max") else 1
     for sample in samples(name, dtype):
         seen["all"] += 1
         call = Call(name, sample.args, sample.kwargs)
         if with_indices(name, sample):
             seen["indices"] += 1
-            if seen["indices"] % 20 == 1:
+            if seen["indices"] % 40 == 1:
                 with pytest.raises(NotConverted, match="INDICES_USED"):
                     depool.torch.convert(call, sample.input)
             continue
         seen["uneven"] += uneven(name, sample)
-        key = geometry(sample)
-        fresh = key not in made
-        if fresh:
-            made[key] = [converted(call, sample.input, exact) for exact in (False, True)]
+        key = geometry(name, sample)
         inputs = {"own": sample.input}
-        if fresh:
+        if key not in made:
+            ways = (True, False) if len(made) % (3 * part) == 0 or "max" not in name else (True,)
+            chosen = len(made) % part == 0
+            made[key] = [converted(call, sample.input, exact) for exact in ways] if chosen else []
             inputs |= {kind: draw(tuple(sample.input.shape)).to(dtype) for kind, draw in DATA.items()}
+        if not made[key]:
+            continue
+        seen["compared"] += 1
         for kind, x in inputs.items():
             expected = call(x)
-            for exact, (model, record) in zip((False, True), made[key], strict=True):
+            for exact, (model, record) in zip((True, False), made[key], strict=False):
                 allowed = bound(record, x, call)
                 if exact and not record.average:
                     assert record.rounding.bit_exact
                 assert differ(model(x), expected, allowed) == 0, (kind, exact, sample, record)
     print(f"{name} {dtype}: {dict(seen)}, {len(made)} geometries")  # noqa: T201
-    if dtype == torch.float32:
-        assert (seen["all"], seen["indices"], seen["uneven"]) == COUNTS[name]
     assert seen["all"] == COUNTS[name][0]
+    assert (seen["indices"], seen["uneven"]) == COUNTS[name][1:]
+    assert seen["compared"] >= (seen["all"] - seen["indices"]) / (2 * part)
+    if part == 1:
+        assert seen["compared"] == seen["all"] - seen["indices"]
 
 
 def test_the_samples_of_max_pools_are_as_many_as_were_counted():
@@ -178,7 +189,8 @@ def test_another_kind_of_pool_would_be_noticed(name):
     """The comparison of these tests, with the pool's opposite in its place, and with a pool moved by one."""
     torch.manual_seed(0)
     noticed, moved, compared = 0, 0, 0
-    for sample in samples(name, torch.float32)[::7]:
+    found = samples(name, torch.float32)
+    for sample in found[:: 1 + len(found) // 100]:
         if with_indices(name, sample) or not sample.input.numel():
             continue
         call = Call(name, sample.args, sample.kwargs)

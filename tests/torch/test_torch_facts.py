@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("torch.nn", reason="PyTorch is not installed")
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402, N812
-from torch import nn  # noqa: E402
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
 
-from depool.torch.facts import nonnegative_in, nonnegative_inputs  # noqa: E402
+from depool.torch.facts import nonnegative_in, nonnegative_inputs
 
 
 class Before(nn.Module):
@@ -122,7 +122,7 @@ NOT = {
     "neg_ of pixel_shuffle": lambda m, x: changed(m.relu(x), lambda y: F.pixel_shuffle(y, 1).neg_()),
     "neg_ of an unknown view": lambda m, x: changed(m.relu(x), lambda y: y.narrow(1, 0, 1).neg_()),
     "neg_ of attribute T": lambda m, x: changed(m.relu(x), lambda y: y.mT.neg_()),
-    "neg_ of the ReLU's input": lambda m, x: changed_by(x, x.relu_, lambda: x.neg_()),
+    "neg_ of the ReLU's input": lambda m, x: changed_by(x.relu_, x.neg_),
     "out": lambda m, x: changed(m.relu(x), lambda y: torch.sub(y, 1, out=y)),
     "out from elsewhere": lambda m, x: changed(m.relu(x), lambda y: torch.sub(x, 1, out=y)),
     "copy_": lambda m, x: changed(m.relu(x), lambda y: y.copy_(x)),
@@ -171,7 +171,7 @@ NOT = {
 }
 
 
-def changed_by(x, make, change):
+def changed_by(make, change):
     y = make()
     change()
     return y
@@ -359,7 +359,7 @@ def test_aten_operators_of_an_exported_graph():
     """torch.export writes all of it as operators; a rule of a name must read their arguments too."""
     for function, holds in [
         (lambda x: x.relu(), True),
-        (lambda x: F.relu6(x), True),
+        (F.relu6, True),
         (lambda x: x.relu().add(-1), False),
         (lambda x: x.relu().add_(-1), False),
         (lambda x: torch.add(x.relu(), x.abs(), alpha=-1), False),
@@ -367,7 +367,7 @@ def test_aten_operators_of_an_exported_graph():
         (lambda x: F.pad(x.relu(), (1, 1), value=-1.0), False),
         (lambda x: changed(x.relu(), lambda y: y.neg_()), False),
         (lambda x: changed(x.relu(), lambda y: y[:, 0].neg_()), False),
-        (lambda x: F.hardtanh(x), False),
+        (F.hardtanh, False),
     ]:
         model = Before(lambda m, x, function=function: function(x))
         graph = torch.export.export(model, (torch.randn(1, 2, 4, 4),)).module()

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch.nn", reason="PyTorch is not installed")
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402, N812
-from torch import nn  # noqa: E402
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
 
-from depool.torch.facts import nonnegative_inputs  # noqa: E402
+from depool.torch.facts import nonnegative_inputs
 
 
 def subtracted(y, z):

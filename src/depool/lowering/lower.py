@@ -80,7 +80,7 @@ def adapted(program: Program, target: Target, channels: str, form: str) -> Progr
         program = adapt.one_map_each(program)
     program = adapt.zero_extended(program, target.dilation, target.asymmetric_pads)
     convs = [node for node in program.nodes if isinstance(node, Conv)]
-    longest = max(max(node.window.kernel_shape) for node in convs)
+    longest = max((max(node.window.kernel_shape) for node in convs), default=1)
     lacks = ""
     if not target.bias and any(node.bias is not None for node in convs):
         lacks = "no bias, and the border of a signed input needs one"

@@ -38,6 +38,8 @@ KEEPERS = (
     nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d,
     nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d,
 )  # fmt: skip
+FRESH = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.Linear)
+"""Modules whose result never is the memory of what they read: else each ReLU in place would end all facts."""
 AVERAGING = {"nearest", "nearest-exact", "area", "linear", "bilinear", "trilinear"}
 """Ways to resize that take averages; bicubic overshoots."""
 PLACES = (torch, F, torch.Tensor, torch.special, operator)
@@ -102,7 +104,8 @@ class _State:
         name = _operation(node, module)
         known = self._rule(node, module, name)
         written = _may_write(node, module)
-        shared = [] if name in COPIES and not written else node.all_input_nodes
+        fresh = name in COPIES or (isinstance(module, FRESH) and not module._forward_hooks)
+        shared = [] if fresh and not written else node.all_input_nodes
         if node.op in {"placeholder", "get_attr"}:  # several may be one tensor
             self._outside = self._outside or node
             shared = [self._outside] if self._outside is not node else []

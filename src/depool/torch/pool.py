@@ -8,6 +8,7 @@ the result in the type of its input.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 import torch
@@ -59,10 +60,16 @@ class Planned:
         Raises:
             Refused: where it does not.
         """
-        found = self.geometry
-        if found.spec is not None:
-            return choose(found.spec, self.sizes, self.facts, self.choice, dtype)
-        return choose_adaptive(found.kind, found.outputs, self.sizes, self.facts, self.choice, dtype)
+        return _conversion(self, dtype)
+
+
+@lru_cache(maxsize=256)
+def _conversion(planned: Planned, dtype: str) -> Conversion:
+    """Kept, since it is asked for when a pool is planned, built, recorded, and built again for another type."""
+    found = planned.geometry
+    if found.spec is not None:
+        return choose(found.spec, planned.sizes, planned.facts, planned.choice, dtype)
+    return choose_adaptive(found.kind, found.outputs, planned.sizes, planned.facts, planned.choice, dtype)
 
 
 class ConvPool(nn.Module):
@@ -78,7 +85,8 @@ class ConvPool(nn.Module):
     Exactness: as `Program.error_bound` says for the type of the weights. Finite input is required.
 
     Gradients: where the maximum of a window is unique, those of the native pool. At a tie one of the tied elements
-    gets all of it; the native pool may choose another.
+    gets all of it; the native pool may choose another. Where a value is carried through a ReLU (form ``sequential``,
+    and inputs known to be >= 0), a maximum of exactly 0 may get no gradient, since relu'(0) = 0.
 
     Raises:
         Refused: on construction, where the pool cannot be converted.

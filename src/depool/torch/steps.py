@@ -35,12 +35,15 @@ class ConvStep(Step):
         self.padding = [begin for begin, _ in node.window.explicit_pads(())]
         self.groups = wide.group
         self.any_channels = any_channels
+        self.constant = not wide.weight.any()
         self.register_buffer("weight", _tensor(wide.weight, like), persistent=False)
         self.register_buffer("bias", None if wide.bias is None else _tensor(wide.bias, like), persistent=False)
 
     def forward(self, values: list[Tensor]) -> Tensor:
         """Convolve."""
         x = values[self.source]
+        if self.constant:
+            x = x.detach()  # its gradient is 0, but would be computed as 0 * inf behind the large weight of a mask
         weight, bias = self.weight, self.bias
         groups = self.groups
         if self.any_channels:

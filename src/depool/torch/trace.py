@@ -167,7 +167,9 @@ def _watched(root: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.setprofile(before)
+        sys.setprofile(before if callable(before) else None)
+        if before is not None and not callable(before):
+            before.enable()  # cProfile's, which cannot be handed over
         changed = _restore(root, state)
     if changed:
         raise NotTraceable(f"it makes tensors of its own, or changes its own attributes, while it runs ({changed})")
