@@ -65,9 +65,7 @@ def convert(
         UsageError: an argument makes no sense.
     """
     choice = Choice(scheme, form, channels, KERAS, exact, pairing)
-    return convert_model(
-        model, Wishes(choice, pools, tuple(only), tuple(skip), assume_nonnegative, allow_partial)
-    )
+    return convert_model(model, Wishes(choice, pools, tuple(only), tuple(skip), assume_nonnegative, allow_partial))
 
 
 def convert_model(model: keras.Model, wishes: Wishes) -> keras.Model:

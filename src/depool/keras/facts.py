@@ -1,7 +1,7 @@
 """Which Keras operations give values >= 0; whatever is not listed may give any.
 
-    always                  relu, sigmoid, softmax, ...: by itself, or as the `activation` of a Dense or Conv
-    where all inputs are    sums, products, joins, pools, layers that move, repeat or drop elements
+always                  relu, sigmoid, softmax, ...: by itself, or as the `activation` of a Dense or Conv
+where all inputs are    sums, products, joins, pools, layers that move, repeat or drop elements
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ def load(path: str) -> keras.Model:
         if not Path(path).exists():
             raise FileError(f"{path}: no such file")
         if not zipfile.is_zipfile(path):
-            raise FileError(f"{path}: is not a .keras file, or is cut off; Keras writes one with model.save(NAME.keras)")
+            raise FileError(
+                f"{path}: is not a .keras file, or is cut off; Keras writes one with model.save(NAME.keras)"
+            )
         return keras.saving.load_model(path, safe_mode=True)
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror or _line(error)})") from error

@@ -1,8 +1,8 @@
 """A copy of a model in which some operations are replaced; all else is as it was, and shares nothing with it.
 
-    graphs (Functional, Sequential)      run again over copies of their layers
-    layers                               made again from their configuration, then given the same values
-    layers that hold replaced ones       copies whose attributes are exchanged
+graphs (Functional, Sequential)      run again over copies of their layers
+layers                               made again from their configuration, then given the same values
+layers that hold replaced ones       copies whose attributes are exchanged
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which Keras operations are pools, and their geometry in ONNX's terms.
 
-    padding="valid"                   no pads
-    padding="same"                    SAME_UPPER; an average does not count its padding
-    Global...                         the window is the whole input
-    Adaptive...                       output i of m reads the elements floor(i n / m) ... ceil((i + 1) n / m) - 1
+padding="valid"                   no pads
+padding="same"                    SAME_UPPER; an average does not count its padding
+Global...                         the window is the whole input
+Adaptive...                       output i of m reads the elements floor(i n / m) ... ceil((i + 1) n / m) - 1
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from depool.errors import Refused, UsageError
-from depool.geometry import Kind, PoolSpec
+from depool.geometry import AutoPad, Kind, PoolSpec
 
 NAME = re.compile(r"(Global|Adaptive|)(Max|Average)Pool(?:ing[123]D)?")
 """Classes of layers (MaxPooling2D) and of operations in a graph (MaxPool, from keras.ops.max_pool)."""
@@ -40,12 +40,12 @@ class Pool:
     @property
     def channels_first(self) -> bool:
         """Whether the channels are axis 1; else they are the last."""
-        return (self.op.data_format or keras.config.image_data_format()) == "channels_first"
+        return bool((self.op.data_format or keras.config.image_data_format()) == "channels_first")
 
     @property
     def drops_axes(self) -> bool:
         """Whether the result has no spatial axes."""
-        return self.reach == "Global" and not self.op.keepdims
+        return self.reach == "Global" and not bool(self.op.keepdims)
 
     @property
     def averages_a_mask(self) -> bool:
@@ -63,10 +63,13 @@ class Pool:
             Refused: POOL_ATTRIBUTES.
         """
         size, strides = self.op.pool_size, self.op.strides
-        same = "SAME_UPPER" if self.op.padding == "same" else "NOTSET"
+        same: AutoPad = "SAME_UPPER" if self.op.padding == "same" else "NOTSET"
         try:
             return PoolSpec(
-                per_axis(size, rank), per_axis(size if strides is None else strides, rank), auto_pad=same, kind=self.kind
+                per_axis(size, rank),
+                per_axis(size if strides is None else strides, rank),
+                auto_pad=same,
+                kind=self.kind,
             )
         except UsageError as error:
             raise Refused(
