@@ -32,7 +32,7 @@ CHECKS = {
         "tests/keras/test_keras_files.py::test_a_converted_file_is_loaded_by_keras_alone",
     ],
 }
-"""All run on all, and take minutes: KERAS_BACKEND=jax python3 -m pytest tests/keras tests/suites/test_keras_pooling.py"""
+"""All run on all, in minutes: KERAS_BACKEND=jax python3 -m pytest tests/keras tests/suites/test_keras_pooling.py"""
 
 
 def on(backend, *command):
