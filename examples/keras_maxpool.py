@@ -1,4 +1,4 @@
-"""The published network: a 2x2 max pool as four 2x2 convolutions, a Concatenate, two 1x1 convolutions and an Add, in Keras.
+"""The published network in Keras: a 2x2 max pool as four 2x2 and two 1x1 convolutions, a Concatenate and an Add.
 
 Run it on any backend: KERAS_BACKEND=tensorflow (or jax, or torch) python examples/keras_maxpool.py
 """
@@ -62,7 +62,9 @@ def main() -> None:
         other = one_pool(layers.MaxPooling2D(2), scheme="tree", form="concat", pairing=pairing)
         assert sorted(kinds(other)) == sorted(kinds(network))
         same(other, layers.MaxPooling2D(2), x)
-        print(f"\npairing {pairing}: equal, first kernels", *(a.ravel().astype(int).tolist() for a in arrays(other)[:4]))
+        print(
+            f"\npairing {pairing}: equal, first kernels", *(a.ravel().astype(int).tolist() for a in arrays(other)[:4])
+        )
 
     chain = one_pool(layers.MaxPooling2D(2), scheme="tree", form="sequential")
     assert set(kinds(chain)) == {"Conv2D", "ReLU"}

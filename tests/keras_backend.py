@@ -1,4 +1,4 @@
-"""Keras for the tests, on the backend that KERAS_BACKEND names (tensorflow if it names none); skips where it is absent."""
+"""Keras for the tests, on the backend that KERAS_BACKEND names, or tensorflow; they are skipped where it is absent."""
 
 from __future__ import annotations
 

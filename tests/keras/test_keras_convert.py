@@ -119,7 +119,9 @@ class Net(keras.Model):
         self.pool = layers.MaxPooling2D(2)
         self.more = [layers.ReLU(), layers.MaxPooling2D(3, 2, "same")]
         self.ends = {"mean": layers.AveragePooling2D(2)}
-        self.body = keras.Sequential([keras.Input((None, None, width)), layers.Conv2D(width, 1), layers.MaxPooling2D(2, 1)])
+        self.body = keras.Sequential(
+            [keras.Input((None, None, width)), layers.Conv2D(width, 1), layers.MaxPooling2D(2, 1)]
+        )
 
     def get_config(self):
         return {**super().get_config(), "width": self.width}
@@ -236,7 +238,6 @@ def test_what_is_refused_may_stay():
 
 def test_selection_by_kind_and_name():
     model = nested()
-
 
     def chosen(**words):
         return {record.where for record in depool.keras.convert(model, **words).depool.records}

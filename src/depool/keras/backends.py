@@ -28,7 +28,7 @@ def refuse_difference(pool: Pool, sizes: tuple[Size, ...], dtype: str) -> None:
     if (backend == "torch" and _repeats(pool, sizes)) or (backend == "jax" and _misses(pool, sizes, dtype)):
         raise Refused(
             "BACKEND_DIFFERS",
-            f"Keras on {backend} computes this {pool.kind} pool in {dtype} differently from its other backends, and wrongly.",
+            f"Keras on {backend} computes it, in {dtype}, differently from its other backends, and wrongly.",
             "Convert with KERAS_BACKEND=tensorflow, which computes it rightly, or leave this pool out (skip).",
         )
 

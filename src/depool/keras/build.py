@@ -22,7 +22,7 @@ from keras import layers
 from depool.geometry import Pads, Size, same_pads
 from depool.layout import WideConv, widen
 from depool.numerics import TYPES
-from depool.program import Add, Array, Concat, Conv, Node, Program, Relu, sources
+from depool.program import Add, Array, Concat, Conv, Program, Relu, sources
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,14 @@ def layers_of(program: Program, place: Place, dense: bool) -> keras.Model:
     shape = (place.channels, *place.sizes) if place.channels_first else (*place.sizes, place.channels)
     values = [keras.Input(shape, dtype=place.dtype, name=f"{place.name}_input")]
     static = tuple(size for size in place.sizes if size is not None)
-    sizes = program.sizes(static) if len(static) == program.rank else None
+    sizes = program.sizes(static) if len(static) == program.rank else [()] * (len(program.nodes) + 1)
     for i, (node, conv) in enumerate(zip(program.nodes, widen(program, place.channels, dense), strict=True)):
         read = [values[ref] for ref in sources(node)]
-        if conv is None:
-            values.append(_joint(node, f"{type(node).__name__.lower()}_{i}", place)(read if len(read) > 1 else read[0]))
-        else:
-            values.append(_convolved(node, conv, read[0], sizes and sizes[sources(node)[0]], f"conv_{i}", place, dense))
+        if isinstance(node, Conv) and conv is not None:
+            values.append(_convolved(node, conv, read[0], sizes[node.source], f"conv_{i}", place, dense))
+        elif not isinstance(node, Conv):
+            layer = _joint(node, f"{type(node).__name__.lower()}_{i}", place)
+            values.append(layer(read if len(read) > 1 else read[0]))
     result = values[-1]
     if place.drops_axes:
         result = layers.Reshape((place.channels,), name="drop_axes", dtype=place.policy)(result)
@@ -80,20 +81,16 @@ def layers_of(program: Program, place: Place, dense: bool) -> keras.Model:
     return made
 
 
-def _joint(node: Node, name: str, place: Place) -> Any:
+def _joint(node: Relu | Add | Concat, name: str, place: Place) -> Any:
     if isinstance(node, Relu):
         return layers.ReLU(name=name, dtype=place.policy)
     if isinstance(node, Add):
         return layers.Add(name=name, dtype=place.policy)
-    if not isinstance(node, Concat):
-        raise AssertionError(f"{node} has no weights")
     axis = 1 + node.axis if place.channels_first else (node.axis or -1)
     return layers.Concatenate(axis=axis, name=name, dtype=place.policy)
 
 
-def _convolved(
-    node: Any, conv: WideConv, x: Any, sizes: tuple[int, ...] | None, name: str, place: Place, dense: bool
-) -> Any:
+def _convolved(node: Conv, conv: WideConv, x: Any, sizes: tuple[int, ...], name: str, place: Place, dense: bool) -> Any:
     """The convolution of x, with its pads."""
     rank = len(node.window.kernel_shape)
     padding, pads = _padding(node, sizes)
@@ -127,8 +124,8 @@ def _convolved(
     return y
 
 
-def _padding(node: Conv, sizes: tuple[int, ...] | None) -> tuple[str, Pads | None]:
-    """Keras' word for the pads, and what a ZeroPadding layer must add before."""
+def _padding(node: Conv, sizes: tuple[int, ...]) -> tuple[str, Pads | None]:
+    """Keras' word for the pads, and what a ZeroPadding layer must add before; `sizes` are empty where dynamic."""
     window = node.window
     if isinstance(window.pads, str):
         if window.pads != "SAME_UPPER":
@@ -136,7 +133,7 @@ def _padding(node: Conv, sizes: tuple[int, ...] | None) -> tuple[str, Pads | Non
         return "same", None
     if not window.padded:
         return "valid", None
-    if sizes is not None:
+    if sizes:
         rows = zip(sizes, window.extent, window.strides, strict=True)
         if tuple(same_pads(*row, "SAME_UPPER") for row in rows) == window.pads:
             return "same", None

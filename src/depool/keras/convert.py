@@ -148,7 +148,8 @@ def _strides_differ(made: Conversion) -> bool:
 
 def _built(site: PoolSite, made: Conversion) -> keras.Model:
     op = site.pool.op
-    policy = op.dtype_policy if isinstance(op, keras.Layer) else keras.DTypePolicy(site.dtype)
+    own = isinstance(op, keras.Layer) and op.compute_dtype == site.dtype
+    policy = op.dtype_policy if own else keras.DTypePolicy(site.dtype)
     place = Place(
         op.name, site.sizes, site.channels, site.pool.channels_first, site.dtype, policy, site.pool.drops_axes
     )

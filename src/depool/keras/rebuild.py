@@ -33,17 +33,21 @@ def rebuilt(model: keras.Model, replacements: Mapping[int, keras.Model]) -> kera
     copier = _Copier(model, replacements)
     with keras.saving.custom_object_scope(copier.custom):
         new = copier.copy(model)
-        if graph(model) is None:
-            new.build_from_config(model.get_build_config())
-        copier.fill()
+        try:
+            if graph(model) is None:
+                new.build_from_config(model.get_build_config())
+            copier.fill()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _not_rebuilt(f"{model.name} ({type(model).__name__})", str(error)) from error
     for _, op, _ in [("", model, False), *walk(model)]:
         if graph(op) is not None and id(op) in copier.copies:
-            copier.copies[id(op)].trainable = op.trainable
-    for op, made in copier.pairs:
-        _same_trainable(op, made)
+            made = copier.copies[id(op)]
+            made.dtype_policy, made.trainable = op.dtype_policy, op.trainable
+    for a, b in (*copier.layers, *copier.variables):  # what is inside comes later, and has the last word
+        b.trainable = a.trainable
     for made in replacements.values():
         made.trainable = False
-    _compile(model, new)
+    _compile(model, new, {id(a): b for a, b in copier.variables})
     return new
 
 
@@ -54,6 +58,8 @@ class _Copier:
         self.replacements = replacements
         self.copies: dict[int, Any] = dict(replacements)
         self.pairs: list[tuple[Any, Any]] = []
+        self.layers: list[tuple[Any, Any]] = []
+        self.variables: list[tuple[Any, Any]] = []
         ops = [model, *(op for _, op, _ in walk(model))]
         self.custom = {type(op).__name__: type(op) for op in ops if not builtin(type(op))}
         self.holders = {id(op) for op in ops if any(id(inner) in replacements for inner in inside(op))}
@@ -64,7 +70,9 @@ class _Copier:
             whole = graph(op)
             try:
                 self.copies[id(op)] = self._layer(op) if whole is None else self._graph(op)
-            except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+            except Refused:
+                raise
+            except Exception as error:
                 raise _not_rebuilt(f"{op.name} ({type(op).__name__})", str(error)) from error
         return self.copies[id(op)]
 
@@ -84,15 +92,18 @@ class _Copier:
         else:
             made = type(op).from_config(op.get_config())
         if isinstance(op, keras.Layer):
-            for a, b in zip(op._flatten_layers(), made._flatten_layers(), strict=False):
-                b.name = a.name  # a layer that has no name in its configuration was given a new one
+            both = op._flatten_layers(), made._flatten_layers()
+            if [type(layer) for layer in both[0]] == [type(layer) for layer in both[1]]:
+                for a, b in zip(*both, strict=True):
+                    b.name = a.name  # a layer that has no name in its configuration was given a new one
             self.pairs.append((op, made))
         return made
 
     def fill(self) -> None:
         """Give every copy the values of its original, then exchange what it holds."""
         for op, made in self.pairs:  # grows as holders are exchanged
-            _same_values(op, made)
+            self.variables += _same_values(op, made)
+            self.layers += zip(op._flatten_layers(), made._flatten_layers(), strict=True)
             if id(op) in self.holders:
                 self._exchange_in(op, made)
 
@@ -153,7 +164,8 @@ def _input(tensor: Any) -> Any:
     )
 
 
-def _same_values(op: Any, made: Any) -> None:
+def _same_values(op: Any, made: Any) -> list[tuple[Any, Any]]:
+    """Give a copy the values of its original; the variables of both."""
     if not made.built and op.built:
         made.build_from_config(op.get_build_config())
     pairs = list(zip(op.variables, made.variables, strict=False))
@@ -161,6 +173,7 @@ def _same_values(op: Any, made: Any) -> None:
     if len(op.variables) != len(made.variables) or not alike:
         raise _not_rebuilt(f"{op.name} ({type(op).__name__})", "its copy has other variables")
     _assign(pairs)
+    return pairs
 
 
 def _assign(pairs: Iterable[tuple[Any, Any]]) -> None:
@@ -169,19 +182,11 @@ def _assign(pairs: Iterable[tuple[Any, Any]]) -> None:
         b.assign(keras.ops.copy(a))
 
 
-def _same_trainable(op: Any, made: Any) -> None:
-    pairs = zip(op._flatten_layers(), made._flatten_layers(), strict=False)
-    for a, b in pairs:
-        b.trainable = a.trainable
-    for a, b in zip(op.variables, made.variables, strict=False):
-        b.trainable = a.trainable
-
-
-def _compile(model: keras.Model, new: keras.Model) -> None:
+def _compile(model: keras.Model, new: keras.Model, counterparts: Mapping[int, Any]) -> None:
     """The same optimizer with its state, the same losses, and metrics that start anew."""
     if not model.compiled:
         return
-    if not builtin_method(type(model).compile):
+    if type(model).compile.__module__.partition(".")[0] != "keras":
         new.compile_from_config(model.get_compile_config())
         return
     words = dict(model._compile_config.config)
@@ -189,18 +194,14 @@ def _compile(model: keras.Model, new: keras.Model) -> None:
         words[name] = keras.tree.map_structure(_fresh, words[name])
     new.compile(**words)
     if model.optimizer is not None and model.optimizer.built:
-        new.optimizer.build(new.trainable_variables)
+        trained = getattr(model.optimizer, "inner_optimizer", model.optimizer)._trainable_variables
+        new.optimizer.build([counterparts[id(v)] for v in trained])  # some may have been frozen since
         _assign(zip(model.optimizer.variables, new.optimizer.variables, strict=True))
 
 
 def _fresh(value: Any) -> Any:
     again = isinstance(value, (keras.Metric, keras.optimizers.Optimizer))
     return type(value).from_config(value.get_config()) if again else value
-
-
-def builtin_method(method: Any) -> bool:
-    """Whether a method is Keras' own."""
-    return bool(method.__module__.partition(".")[0] == "keras")
 
 
 def _not_rebuilt(what: str, why: str) -> Refused:

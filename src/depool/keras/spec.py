@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from depool.errors import Refused, UsageError
-from depool.geometry import Kind, PoolSpec
+from depool.geometry import AutoPad, Kind, PoolSpec
 
 NAME = re.compile(r"(Global|Adaptive|)(Max|Average)Pool(?:ing[123]D)?")
 """Classes of layers (MaxPooling2D) and of operations in a graph (MaxPool, from keras.ops.max_pool)."""
@@ -40,12 +40,12 @@ class Pool:
     @property
     def channels_first(self) -> bool:
         """Whether the channels are axis 1; else they are the last."""
-        return (self.op.data_format or keras.config.image_data_format()) == "channels_first"
+        return bool((self.op.data_format or keras.config.image_data_format()) == "channels_first")
 
     @property
     def drops_axes(self) -> bool:
         """Whether the result has no spatial axes."""
-        return self.reach == "Global" and not self.op.keepdims
+        return self.reach == "Global" and not bool(self.op.keepdims)
 
     @property
     def averages_a_mask(self) -> bool:
@@ -63,7 +63,7 @@ class Pool:
             Refused: POOL_ATTRIBUTES.
         """
         size, strides = self.op.pool_size, self.op.strides
-        same = "SAME_UPPER" if self.op.padding == "same" else "NOTSET"
+        same: AutoPad = "SAME_UPPER" if self.op.padding == "same" else "NOTSET"
         try:
             return PoolSpec(
                 per_axis(size, rank),
