@@ -83,13 +83,14 @@ def _keras(path: str, wishes: Wishes) -> tuple[Write, Converted, Checked]:
 
     model = files.load(path)
     made = convert_model(model, wishes)
+    earlier = files.read_records(path)
 
     def check(part: Path, how: Check, progress: Progress) -> Verdict:
         written = KerasSubject(files.load(str(part)), path)
         written.converted = made.depool
         return verify_objects(KerasSubject(model, path), written, how, None, progress)
 
-    return lambda part: files.save(made, part), made.depool, check
+    return lambda part: files.save(made, part, (*earlier, *made.depool.records)), made.depool, check
 
 
 def _torch(path: str, wishes: Wishes) -> tuple[Write, Converted, Checked]:

@@ -75,9 +75,9 @@ def converted(path: str) -> Converted | None:
     return Converted(records, (), (), ()) if records else None
 
 
-def save(model: keras.Model, path: Path) -> None:
-    """Write a converted model with its records, as it remembers them."""
-    kept = {"version": __version__, "pools": [plain(asdict(record)) for record in model.depool.records]}
+def save(model: keras.Model, path: Path, records: tuple[Record, ...]) -> None:
+    """Write a converted model with the records of all its conversions."""
+    kept = {"version": __version__, "pools": [plain(asdict(record)) for record in records]}
     model.save(path)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr(RECORDS, json.dumps(kept, separators=(",", ":")))
