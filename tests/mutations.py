@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import frontend_mutations
+import torch_mutations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -714,7 +715,7 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *NUMERICS)
-FRONTEND = tuple(Mutation(*row) for row in frontend_mutations.MUTATIONS)
+FRONTEND = tuple(Mutation(*row) for row in (*frontend_mutations.MUTATIONS, *torch_mutations.MUTATIONS))
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTEND)
 
 
