@@ -61,10 +61,9 @@ TRACE = [
     (
         "a statement in place makes a new tensor",
         "torch/trace.py",
-        "    x -= y\n    return x",
-        "    return x - y",
+        "def __isub__(self",
+        "def _isub(self",
         tests(HOLDS, "not_taken_to_be_nonnegative[augmented subtraction]"),
-        (("torch/trace.py", 'create_proxy("call_function", isub,', 'create_proxy("call_function", isub.__wrapped__,'),),
     ),
     (
         "a question whether an argument is None is passed over",
