@@ -77,7 +77,7 @@ TRACE = [
         "torch/trace.py",
         "if drawn != _random():",
         "if not drawn:",
-        tests(CONVERT, "what_cannot_be_rewritten_is_refused[random numbers of Python]"),
+        tests(CONVERT, "what_cannot_be_rewritten_is_refused[a random choice]"),
     ),
     (
         "a context is left out",
