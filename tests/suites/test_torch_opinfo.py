@@ -52,6 +52,15 @@ COUNTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tensors of a hundred numbers are slower on several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Call(nn.Module):
     """One call of a pooling function."""
 

@@ -1,6 +1,5 @@
 """Converted models under PyTorch's own tools, and with shortened convolutions all around."""
 
-import shutil
 import warnings
 
 import pytest
@@ -170,13 +169,3 @@ def test_on_a_gpu_with_tf32_everywhere():
     ours, native = (torch.autograd.grad(y.sum(), x)[0] for y in (got, expected))
     torch.testing.assert_close(ours, native)
     assert torch.backends.cudnn.conv.fp32_precision == "tf32"
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_torch_compile_with_inductor(pair):
-    _, converted = pair
-    pool = torch.compile(converted.pool, fullgraph=True)
-    x = torch.randn(2, 4, 10, 12)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        assert torch.equal(pool(x), nn.MaxPool2d(3, 2, 1)(x))
