@@ -25,6 +25,7 @@ from pathlib import Path
 
 import frontend_mutations
 import object_mutations
+import torch_mutations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -715,7 +716,8 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *NUMERICS)
-FRONTENDS = tuple(Mutation(*row) for table in (frontend_mutations, object_mutations) for row in table.MUTATIONS)
+TABLES = (frontend_mutations, object_mutations, torch_mutations)
+FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)
 
 

@@ -46,10 +46,19 @@ COUNTS = {
     "avg_pool1d": (9, 0, 0),
     "avg_pool2d": (7, 0, 0),
     "avg_pool3d": (8, 0, 0),
-    "adaptive_avg_pool1d": (6, 0, 6),
+    "adaptive_avg_pool1d": (6, 0, 4),
     "adaptive_avg_pool2d": (10, 0, 8),
-    "adaptive_avg_pool3d": (12, 0, 10),
+    "adaptive_avg_pool3d": (12, 0, 8),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tensors of a hundred numbers are slower on several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Call(nn.Module):
@@ -73,6 +82,11 @@ def with_indices(name, sample):
     kwargs = dict(sample.kwargs)
     positional = name.startswith("adaptive_max") and len(sample.args) > 1 and sample.args[1] is True
     return positional or bool(kwargs.get("return_indices"))
+
+
+def negative_divisor(sample):
+    """Averages divided by -2: PyTorch computes them, depool refuses them."""
+    return -2 in sample.args[5:] or sample.kwargs.get("divisor_override") == -2
 
 
 def uneven(name, sample):
@@ -136,6 +150,11 @@ def test_samples(name, dtype):
                 with pytest.raises(NotConverted, match="INDICES_USED"):
                     depool.torch.convert(call, sample.input)
             continue
+        if negative_divisor(sample):
+            seen["negative"] += 1
+            with pytest.raises(NotConverted, match="divisor_override"):
+                depool.torch.convert(call, sample.input)
+            continue
         seen["uneven"] += uneven(name, sample)
         key = geometry(name, sample)
         inputs = {"own": sample.input}
@@ -157,9 +176,9 @@ def test_samples(name, dtype):
     print(f"{name} {dtype}: {dict(seen)}, {len(made)} geometries")  # noqa: T201
     assert seen["all"] == COUNTS[name][0]
     assert (seen["indices"], seen["uneven"]) == COUNTS[name][1:]
-    assert seen["compared"] >= (seen["all"] - seen["indices"]) / (2 * part)
+    assert seen["compared"] >= (seen["all"] - seen["indices"] - seen["negative"]) / (2 * part)
     if part == 1:
-        assert seen["compared"] == seen["all"] - seen["indices"]
+        assert seen["compared"] == seen["all"] - seen["indices"] - seen["negative"]
 
 
 def test_the_samples_of_max_pools_are_as_many_as_were_counted():
@@ -191,7 +210,7 @@ def test_another_kind_of_pool_would_be_noticed(name):
     noticed, moved, compared = 0, 0, 0
     found = samples(name, torch.float32)
     for sample in found[:: 1 + len(found) // 100]:
-        if with_indices(name, sample) or not sample.input.numel():
+        if with_indices(name, sample) or negative_divisor(sample) or not sample.input.numel():
             continue
         call = Call(name, sample.args, sample.kwargs)
         x = torch.randn(sample.input.shape)
@@ -203,7 +222,7 @@ def test_another_kind_of_pool_would_be_noticed(name):
         moved += differ(model(x.roll(1, -1)), expected, bound(record, x, call)) > 0
         noticed += differ(-model(-x), expected, bound(record, x, call)) > 0 or "avg" in name
     assert compared >= 1
-    assert moved >= 0.9 * compared
+    assert moved >= 0.75 * compared  # a global maximum does not move
     assert noticed == compared
 
 

@@ -156,7 +156,7 @@ def alive(make):
 
 def pools_left(model):
     modules = [module for module in model.modules() if is_pool(module)]
-    graph = traced(model, lambda module: isinstance(module, depool.torch.ConvPool))[0]
+    graph = traced(model, lambda module: module.__class__ == depool.torch.ConvPool)[0]
     return modules + [n for n in graph.nodes if n.op == "call_function" and function_name(n.target)]
 
 

@@ -187,6 +187,7 @@ UNTRACEABLE = {
     "a list that grows": remembered,
     "a context": grad_off,
     "random numbers of Python": lambda m, x, mask: x * random.random(),  # noqa: S311
+    "a random choice": lambda m, x, mask: x if random.random() < 2 else -x,  # noqa: S311
     "random numbers of PyTorch": lambda m, x, mask: x * float(torch.rand(())),
     "a tensor of its own": lambda m, x, mask: x + torch.ones(1),
     "the mode of a child": lambda m, x, mask: F.dropout(x, 0.5, m.inner.training),

@@ -60,7 +60,9 @@ def _ieee(device: str) -> Iterator[None]:
     try:
         yield
     finally:
-        settings.fp32_precision = before
+        settings.fp32_precision = "none"  # that of the whole process, where it was not set for convolutions
+        if settings.fp32_precision != before:
+            settings.fp32_precision = before
 
 
 class _FullPrecision(torch.autograd.Function):

@@ -178,8 +178,9 @@ class ConvPool(nn.Module):
         if dtype != self.anchor.dtype:
             x = x.to(self.anchor.dtype)
         batch, channels = x.shape[0], x.shape[1]
-        last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        last = False
         if self.folded:
+            last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
             x = x.reshape([batch * channels, 1] + list(x.shape[2:]))  # noqa: RUF005 - TorchScript cannot unpack
         values = [x] * self.slots
         for step in self.steps:
