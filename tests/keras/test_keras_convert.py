@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from keras_backend import BACKEND, array, channels_second, keras, pools_in, run
-from oracle import pool
+from oracle import draw, pool
 
 import depool.keras
 from depool import NotConverted, PoolSpec, UsageError
@@ -278,6 +278,20 @@ def test_float64_that_is_none_is_refused():
     model = functional((None, None, 2), layers.MaxPooling2D(3, 2, "same", dtype="float64"))
     with pytest.raises(NotConverted, match="BACKEND_DIFFERS"):
         depool.keras.convert(model)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, of PyTorch's tensors
+@pytest.mark.parametrize("sizes", [(None, None), (9, 10)])
+def test_compiled_as_a_whole_it_is_still_exact(sizes):
+    """A compiler that fused the mask, or reordered the gates' sums, would lose bits here."""
+    model = functional((*sizes, 3), layers.MaxPooling2D(3, 2, "same"))
+    new = depool.keras.convert(model, exact=True)
+    assert new.depool.records[0].border == ("edge" if sizes[0] else "mask")
+    rng = np.random.default_rng(0)
+    x = np.concatenate([draw(rng, (2, 9, 10, 3), kind, "float32") for kind in ("huge", "mixed", "negative", "ties")])
+    for made in (model, new):
+        made.compile(jit_compile=BACKEND != "torch")
+    assert np.array_equal(model.predict(x, verbose=0), new.predict(x, verbose=0))
 
 
 def test_dynamic_sizes_take_any_size():

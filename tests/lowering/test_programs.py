@@ -386,6 +386,13 @@ AVERAGES = [
 ]
 
 
+def test_an_average_over_single_elements_is_the_identity():
+    """A window of 3x3 on a map of one element, as at the end of small images."""
+    spec = PoolSpec((3, 3), (1, 1), auto_pad="SAME_UPPER", kind="average")
+    x = np.float32([[[[-2.5]], [[7.0]]]])
+    assert np.array_equal(choose(spec, (1, 1), InputFacts(), Choice(), "float32").program(x), x)
+
+
 @pytest.mark.parametrize(("spec", "sizes"), AVERAGES)
 def test_average_pools(spec, sizes):
     rng = np.random.default_rng(6)
