@@ -11,9 +11,10 @@ import pytest
 from keras_backend import BACKEND, keras, pools_in, run
 
 from depool.errors import FileError, NotConverted
-from depool.keras import convert_file, load
+from depool.keras import load
 from depool.keras.files import RECORDS, read_records
 from depool.objects import Wishes
+from depool.saved import convert_saved
 
 layers = keras.layers
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, while it saves
@@ -40,6 +41,11 @@ def saved(tmp_path):
     return path
 
 
+def convert_file(path, output=None, *, force=False):
+    made = convert_saved(str(path), output and str(output), "keras", Wishes(), verify=False, force=force)
+    return made, made.path
+
+
 def members(path):
     with zipfile.ZipFile(path) as file:
         return {name: file.read(name) for name in file.namelist()}
@@ -55,7 +61,7 @@ def rewritten(path, **changes):
 
 
 def test_a_converted_file_is_loaded_by_keras_alone(saved):
-    made, path = convert_file(str(saved), None, Wishes())
+    made, path = convert_file(saved)
     assert path == saved.with_suffix(".depool.keras")
     assert sorted(p.name for p in saved.parent.iterdir()) == ["small.depool.keras", "small.keras"]
     x = (np.random.default_rng(0).normal(size=(2, 8, 8, 2)) - 1).astype(np.float32)
@@ -72,14 +78,14 @@ def test_a_converted_file_is_loaded_by_keras_alone(saved):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 - ours
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(saved.parent / "y.npy"), run(load(str(saved)), x), rtol=1e-5, atol=1e-6)
-    assert read_records(str(path)) == made.depool.records
+    assert read_records(str(path)) == made.records
     assert read_records(str(saved)) == ()
 
 
 def test_records_of_earlier_conversions_are_kept(saved):
-    _, path = convert_file(str(saved), None, Wishes())
-    again, second = convert_file(str(path), str(saved.parent / "again.keras"), Wishes())
-    assert not again.depool.records
+    _, path = convert_file(saved)
+    again, second = convert_file(path, saved.parent / "again.keras")
+    assert not again.records
     assert [record.where for record in read_records(str(second))] == ["pool"]
 
 
@@ -120,7 +126,7 @@ def test_bad_files_get_one_clear_line_and_no_result(saved, what, words):
     spoil(saved, what)
     before = sorted(saved.parent.iterdir())
     with pytest.raises(FileError) as caught:
-        convert_file(str(saved), None, Wishes())
+        convert_file(saved)
     assert words in str(caught.value)
     assert str(saved) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -131,26 +137,26 @@ def test_nothing_is_overwritten_unless_asked(saved):
     target = saved.with_suffix(".depool.keras")
     target.write_text("mine")
     with pytest.raises(FileError, match="exists; give --force"):
-        convert_file(str(saved), None, Wishes())
+        convert_file(saved)
     assert target.read_text() == "mine"
-    convert_file(str(saved), None, Wishes(), force=True)
+    convert_file(saved, force=True)
     assert not pools_in(load(str(target)))
     with pytest.raises(FileError, match="is the input itself"):
-        convert_file(str(saved), str(saved), Wishes(), force=True)
-    with pytest.raises(FileError, match=r"names end in \.keras"):
-        convert_file(str(saved), str(saved.with_suffix(".h5")), Wishes())
+        convert_file(saved, saved, force=True)
+    with pytest.raises(FileError, match=r"must end in \.keras"):
+        convert_file(saved, saved.with_suffix(".h5"))
 
 
 def test_a_refusal_writes_nothing(tmp_path):
     path = tmp_path / "dynamic.keras"
     keras.Sequential([keras.Input((None, 8, 2)), layers.GlobalMaxPooling2D()]).save(path)
     with pytest.raises(NotConverted, match="DYNAMIC_GLOBAL"):
-        convert_file(str(path), None, Wishes())
+        convert_file(path)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_damaged_records_are_told(saved):
-    _, path = convert_file(str(saved), None, Wishes())
+    _, path = convert_file(saved)
     for damage in (b"{}", b"[", b'{"pools": [1]}', b'{"pools": [{"where": 1}]}'):
         rewritten(path, **{RECORDS.replace(".", "__"): damage})
         with pytest.raises(FileError, match="damaged"):

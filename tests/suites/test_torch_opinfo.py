@@ -146,9 +146,8 @@ def test_samples(name, dtype):
         call = Call(name, sample.args, sample.kwargs)
         if with_indices(name, sample):
             seen["indices"] += 1
-            if seen["indices"] % 40 == 1:
-                with pytest.raises(NotConverted, match="INDICES_USED"):
-                    depool.torch.convert(call, sample.input)
+            with pytest.raises(NotConverted, match="INDICES_USED"):
+                depool.torch.convert(call, sample.input)
             continue
         if negative_divisor(sample):
             seen["negative"] += 1
@@ -207,7 +206,7 @@ def test_error_inputs_raise(name):
 def test_another_kind_of_pool_would_be_noticed(name):
     """The comparison of these tests, with the pool's opposite in its place, and with a pool moved by one."""
     torch.manual_seed(0)
-    noticed, moved, compared = 0, 0, 0
+    noticed, moved, moves, compared = 0, 0, 0, 0
     found = samples(name, torch.float32)
     for sample in found[:: 1 + len(found) // 100]:
         if with_indices(name, sample) or negative_divisor(sample) or not sample.input.numel():
@@ -219,10 +218,13 @@ def test_another_kind_of_pool_would_be_noticed(name):
         if expected.numel() in {0, x.numel()}:
             continue
         compared += 1
-        moved += differ(model(x.roll(1, -1)), expected, bound(record, x, call)) > 0
-        noticed += differ(-model(-x), expected, bound(record, x, call)) > 0 or "avg" in name
-    assert compared >= 1
-    assert moved >= 0.75 * compared  # a global maximum does not move
+        allowed = bound(record, x, call)
+        shifted = x.roll(1, -1)  # does not move a global maximum
+        moves += differ(call(shifted), expected, 2 * allowed) > 0
+        moved += differ(model(shifted), expected, allowed) > 0
+        noticed += differ(-model(-x), expected, allowed) > 0 or "avg" in name
+    assert compared >= moves >= 1
+    assert moved >= moves
     assert noticed == compared
 
 
