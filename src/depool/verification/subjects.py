@@ -135,9 +135,8 @@ def needed(framework: Framework) -> Iterator[None]:
     except (ImportError, ValueError) as error:  # a ValueError is what Keras raises for an unknown backend
         backend = f" with KERAS_BACKEND={os.environ['KERAS_BACKEND']}" if "KERAS_BACKEND" in os.environ else ""
         what = {"torch": "PyTorch", "keras": f"Keras{backend}"}.get(framework, framework)
-        raise UsageError(
-            f"{what} cannot be imported ({error}); python3 -m pip install 'depool[{framework}]'"
-        ) from error
+        text = f"{what} cannot be imported ({error}); python3 -m pip install 'depool[{framework}]'"
+        raise UsageError(str(error) if "pip install" in str(error) else text) from error
 
 
 class OnnxSubject:
