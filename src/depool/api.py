@@ -14,7 +14,7 @@ from depool.onnx.convert import Options, Result, convert_file, quiet
 from depool.onnx.find import Selection
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
-from depool.target import Target
+from depool.target import Target, named
 from depool.verification.verdict import Verdict
 from depool.verification.verify import Check, Progress, verify_sources
 
@@ -56,7 +56,7 @@ def convert(
         scheme: which maxima: ``tree``, ``separable`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
-        target: what the consumer accepts: ``generic``, ``portable`` or a `Target`.
+        target: what the consumer accepts: a preset's name (``depool targets`` lists them), a TOML file, or a `Target`.
         exact: bit-exact for all |x| <= MAX / 2.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
         pools: ``max``, or ``all`` to convert average pools too.
@@ -86,7 +86,7 @@ def convert(
     """
     _nonnegative(seed)
     options = Options(
-        Choice(scheme, form, channels, target, exact, pairing),
+        Choice(scheme, form, channels, named(target), exact, pairing),
         selection(pools, only, skip, input_range, assume_nonnegative),
         _shapes(shapes),
         opset,
@@ -178,7 +178,7 @@ def inspect(
     """
     source = files.read(path)
     source = files.Source(prepared(source.model, _shapes(shapes), opset), source.folder, source.name)
-    choice = Choice(scheme, form, channels, target, exact)
+    choice = Choice(scheme, form, channels, named(target), exact)
     return survey(source, selection(pools, only, skip, input_range, assume_nonnegative), choice)
 
 

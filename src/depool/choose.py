@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf, prod
+from operator import itemgetter
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from depool.cost import nominal, written
+from depool.cost import effort, nominal
 from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
 from depool.gates import CLOSING, EXACT_Y, PAIR, exact_k
@@ -23,7 +24,7 @@ from depool.plan.separable import separable
 from depool.plan.shallow import shallow
 from depool.plan.tree import PAIRINGS, tree
 from depool.program import Conv, Program
-from depool.target import Target, preset
+from depool.target import Target, named
 
 Scheme = Literal["auto", "tree", "separable", "shallow"]
 FormName = Literal["auto", "branched", "concat", "sequential"]
@@ -82,7 +83,7 @@ def synthesize(
         spec: the pool.
         scheme: ``tree``, ``separable``, ``shallow`` (fewest ReLU layers) or ``auto``.
         form: ``branched``, ``concat``, ``sequential`` or ``auto``.
-        target: a preset's name or a `Target`.
+        target: a preset's name, a TOML file or a `Target`.
         sizes: the input's spatial sizes, None each where dynamic; all dynamic if not given.
         lower_bound: the least value of the input, if known; 0 after a ReLU.
         exact: bit-exact in floating point for |x| <= MAX / 2.
@@ -105,24 +106,35 @@ def choose(
     Raises:
         Refused: with the code that says why.
     """
-    target = preset(choice.target) if isinstance(choice.target, str) else choice.target
+    target = named(choice.target)
     _known(choice)
     window = spec.resolve(sizes)
     channels = _channels(choice, target)
     if np.dtype(dtype).kind in "iu":
         return _integers(spec, window, sizes, choice, target)
-    if not target.asymmetric_pads and isinstance(window.pads, str):
+    if not (target.asymmetric_pads and target.auto_pad) and isinstance(window.pads, str):
         raise _dynamic_same(f"target {target.name} takes explicit symmetric pads only")
     if spec.kind == "average":
-        made = _average(spec, window)
-        return replace(made, channels=channels, program=adapted(made.program, target, channels, made.form))
+        average = _average(spec, window)
+        return replace(average, channels=channels, program=adapted(average.program, target, channels, average.form))
     form = _form(choice, target)
-    edge = border(window, sizes, facts, form == "sequential", choice.exact)
+    edges, masks = form != "sequential" and target.spatial_concat, form != "sequential" and target.large_constants
+    edge = border(window, sizes, facts, choice.exact, edges=edges, masks=masks)
     gates = _gates(choice, edge, facts, dtype)
-    found = [(plan, lower(plan, edge, sizes, facts, form, gates, dtype)) for plan in _plans(choice, edge, form)]
     work = nominal(sizes, window.extent)
-    plan, program = min(found, key=lambda pair: written(pair[1], work))
-    program = adapted(program, target, channels, form)
+    found: list[tuple[tuple[int, int], Plan, Program]] = []
+    lacks: Refused | None = None
+    for plan in _plans(choice, edge, form, target):
+        made = lower(plan, edge, sizes, facts, form, gates, dtype)
+        try:
+            program = adapted(made, target, channels, form)
+        except Refused as refused:
+            lacks = lacks or refused
+            continue
+        found.append((effort(made, work, target.minimise), plan, program))
+    if not found and lacks is not None:
+        raise lacks
+    _, plan, program = min(found, key=itemgetter(0))
     return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program)
 
 
@@ -156,7 +168,7 @@ def _known(choice: Choice) -> None:
 
 def _form(choice: Choice, target: Target) -> str:
     if choice.form == "auto":
-        return "branched" if target.branches else "sequential"
+        return target.form
     if choice.form != "sequential" and not target.branches:
         raise UsageError(f"target {target.name} takes no branches; use --form sequential, or leave it out")
     return choice.form
@@ -165,12 +177,10 @@ def _form(choice: Choice, target: Target) -> str:
 def _channels(choice: Choice, target: Target) -> str:
     if choice.channels in {"grouped", "depthwise"} and not target.groups:
         raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
-    if choice.channels == "auto":
-        return "grouped" if target.groups else "dense"
-    return choice.channels
+    return target.channels if choice.channels == "auto" else choice.channels
 
 
-def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
+def _plans(choice: Choice, edge: Border, form: str, target: Target) -> list[Plan]:
     """The plans to choose from, on the window that is left once the border is in the data."""
     window = edge.window
     if isinstance(window.pads, str):
@@ -179,7 +189,7 @@ def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
         return [shallow(window) if choice.scheme == "shallow" else tree(window, choice.pairing)]
     inner = window.unpadded() if edge.rule in {"edge", "mask"} else window
     # a long tree in one chain or Concat drags every waiting tap along: it is offered only where asked for or small
-    small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25)
+    small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25) or not target.mixed_axes
     if choice.scheme == "tree" or choice.pairing != PAIRINGS[0]:
         return [tree(inner, choice.pairing)]
     if choice.scheme == "separable":

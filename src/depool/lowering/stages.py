@@ -45,7 +45,7 @@ def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: f
         tap = value.at
     if constant:
         value = combine([(1, value), (1, Form((), constant, 1))], weight=value.weight)
-    if not (style.materialises or gates[2].exact):
+    if constant or not (style.materialises or gates[2].exact):
         steps.append(style.sums([value], []))
     return style.finish(value, plan.stages[-1].window), steps
 
