@@ -103,7 +103,7 @@ def check_chain(graph, record, biased):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", WILD)
 def test_every_geometry_is_one_plain_chain(name, kind, tmp_path):
-    """And within its bound of the native pool, where an average in its place would not be."""
+    """And proved, and within its bound of the native pool."""
     attributes, sizes = WILD[name]
     model = model_of(attributes, sizes, kind)
     onnx.save(model, tmp_path / "wild.onnx")
