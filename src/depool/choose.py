@@ -21,9 +21,9 @@ from depool.lowering.stages import Gates
 from depool.numerics import Rounding
 from depool.plan.model import Plan
 from depool.plan.separable import separable
-from depool.plan.shallow import shallow
+from depool.plan.shallow import shallow, with_relu
 from depool.plan.tree import PAIRINGS, tree
-from depool.program import Conv, Program
+from depool.program import Conv, Program, Relu
 from depool.target import Target, named
 
 Scheme = Literal["auto", "tree", "separable", "shallow"]
@@ -33,7 +33,7 @@ Channels = Literal["auto", "grouped", "depthwise", "dense"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user asks for; `auto` leaves it to depool."""
+    """What the user asks for; `auto` leaves it to depool. With `relu` it is the pool and a ReLU before or behind it."""
 
     scheme: Scheme = "auto"
     form: FormName = "auto"
@@ -41,6 +41,7 @@ class Choice:
     target: str | Target = "generic"
     exact: bool = False
     pairing: str = PAIRINGS[0]
+    relu: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def synthesize(
     exact: bool = False,
     dtype: npt.DTypeLike = "float32",
     pairing: str = PAIRINGS[0],
+    relu: bool = False,
 ) -> Program:
     """The convolutions that compute a pool.
 
@@ -89,12 +91,14 @@ def synthesize(
         exact: bit-exact in floating point for |x| <= MAX / 2.
         dtype: the floating-point type that it will run in.
         pairing: for a tree over four elements, one of ``ab|cd``, ``ac|bd``, ``ad|bc``.
+        relu: compute r(max(x)), the pool with a ReLU before or behind it: zero padding, and one ReLU at the end;
+            with ``shallow`` and four elements, two ReLU layers in all.
 
     Raises:
         Refused: where it cannot be done; the error carries a `Refusal`.
     """
-    facts = InputFacts(lower=lower_bound, reason="declared")
-    choice = Choice(scheme, form, "auto", target, exact, pairing)
+    facts = InputFacts(lower=lower_bound, reason="declared", relu_follows=relu)
+    choice = Choice(scheme, form, "auto", target, exact, pairing, relu)
     return choose(spec, sizes or (None,) * spec.rank, facts, choice, dtype).program
 
 
@@ -110,6 +114,8 @@ def choose(
     _known(choice)
     window = spec.resolve(sizes)
     channels = _channels(choice, target)
+    if choice.relu and (spec.kind != "max" or np.dtype(dtype).kind in "iu"):
+        raise UsageError("relu belongs to max pools of floating-point numbers")
     if np.dtype(dtype).kind in "iu":
         return _integers(spec, window, sizes, choice, target)
     if not (target.asymmetric_pads and target.auto_pad) and isinstance(window.pads, str):
@@ -135,6 +141,8 @@ def choose(
     if not found and lacks is not None:
         raise lacks
     _, plan, program = min(found, key=itemgetter(0))
+    if choice.relu and not plan.floored:
+        program = replace(program, nodes=(*program.nodes, Relu(len(program.nodes))))
     return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program)
 
 
@@ -195,7 +203,7 @@ def _plans(choice: Choice, edge: Border, form: str, target: Target) -> list[Plan
     if choice.scheme == "separable":
         return [separable(inner)]
     if choice.scheme == "shallow":
-        return [shallow(inner)]
+        return [with_relu(inner) if choice.relu and prod(inner.kernel_shape) == 4 else shallow(inner)]
     return [separable(inner), *([tree(inner)] if small else [])]
 
 

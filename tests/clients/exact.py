@@ -1,7 +1,7 @@
 """The optimum of a network with native pools over a box, by SCIP: a second solver, and an encoding that shares nothing.
 
-    z = r(c)       z >= c, z >= 0, z <= c - l (1 - d), z <= u d               with l <= c <= u
-    y = max x_i    y >= x_i, y <= x_i + (u - l_i) (1 - d_i), sum d_i = 1      over the elements inside the input
+z = r(c)       z >= c, z >= 0, z <= c - l (1 - d), z <= u d               with l <= c <= u
+y = max x_i    y >= x_i, y <= x_i + (u - l_i) (1 - d_i), sum d_i = 1      over the elements inside the input
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def digits(pool, *, filters=3, relu=True, bias=True, batch="N", reshape=False, s
     if relu:
         nodes.append(helper.make_node("Relu", ["c"], ["r"], name="relu"))
     nodes.append(helper.make_node("MaxPool", ["r" if relu else "c"], ["p"], name="pool", **pool))
-    features = nodes[:-1] + [helper.make_node("MaxPool", [nodes[-1].input[0]], ["y"], **pool)]
+    features = [*nodes[:-1], helper.make_node("MaxPool", [nodes[-1].input[0]], ["y"], **pool)]
     x, labels = enlarged(size)
     seen = native(model_of(features, weights, ["N", 1, size, size], ["N", "c", "h", "w"]), x).reshape(len(x), -1)
     matrix, offset = ridge(seen, labels)

@@ -45,7 +45,11 @@ def optimum(model, low, high, objective, sense):
     problem.goal = pyo.Objective(expr=objective(logits), sense=sense)
     solver = pyo.SolverFactory("appsi_highs")
     solver.config.mip_gap = 0.0
-    solver.highs_options = {"mip_abs_gap": 1e-9, "primal_feasibility_tolerance": 1e-9, "mip_feasibility_tolerance": 1e-9}
+    solver.highs_options = {
+        "mip_abs_gap": 1e-9,
+        "primal_feasibility_tolerance": 1e-9,
+        "mip_feasibility_tolerance": 1e-9,
+    }
     solver.solve(problem)
     x = np.zeros(low.shape, np.float32)
     for at in np.ndindex(*low.shape):
@@ -141,7 +145,7 @@ def test_what_it_refuses_and_drops(converted):
     flat = converted(digits(HALF, filters=1, bias=False))
     assert "Flatten flatten: " in str(flat.caveats[0])
     assert "ValueError: Unhandled node type Flatten" in flat.caveats[0].text
-    with pytest.raises(ValueError, match="^Unhandled node type Flatten$"):
+    with pytest.raises(ValueError, match=r"^Unhandled node type Flatten$"):
         read(flat.model, low, high)
 
     fixed = converted(digits(HALF, filters=1, bias=False, reshape=True, batch=1))

@@ -1,4 +1,4 @@
-"""What convert and inspect say of nodes that a target will not take: each named, nothing changed, nothing said in vain."""
+"""What convert and inspect say of nodes that a target will not take: each named, nothing in vain."""
 
 import json
 from pathlib import Path
@@ -171,7 +171,9 @@ def test_convert_prints_them(tmp_path, capsys):
     block = capsys.readouterr().out.partition("the target and the rest of the model\n")[2]
     silent, refused, plain = block.split("for finite input only")[0].replace("\n           ", " ").splitlines()
     assert silent.startswith("  silent   Conv conv: it has a bias; without a word: the bias of a Conv is dropped")
-    assert refused.startswith("  refused  Flatten flatten: the target does not know this operator; ValueError: Unhandled")
+    assert refused.startswith(
+        "  refused  Flatten flatten: the target does not know this operator; ValueError: Unhandled"
+    )
     assert plain.startswith("  silent   omlt bounds values by plain intervals, and these get wider")
 
 

@@ -115,10 +115,10 @@ def test_every_geometry_is_one_plain_chain(name, kind, tmp_path):
     padded = "p1" in name or any(word in name for word in ("p2", "p4", "p6", "SAME", "ceil", "asym", "1x3x3"))
     check_chain(written.graph, record, biased=kind == "signed" and padded)
     rng = np.random.default_rng(len(name))
-    for x in (rng.uniform(LOW, HIGH, (2, 3, *sizes)), -rng.uniform(0.5, 8, (2, 3, *sizes)) ** 2 / 8):
-        x = x.astype(np.float32)
+    for x in (rng.uniform(LOW, HIGH, (2, 3, *sizes)), -(rng.uniform(0.5, 8, (2, 3, *sizes)) ** 2) / 8):
+        fed = x.astype(np.float32)
         bound = result.conversions[0].program.error_bound(HIGH, "float32")
-        assert np.abs(run(written, x).astype(np.float64) - run(model, x)).max() <= bound
+        assert np.abs(run(written, fed).astype(np.float64) - run(model, fed)).max() <= bound
 
 
 @pytest.mark.parametrize(("target", "largest"), [("portable", 19), ("nnenum", 19), ("omlt", 19), ("auto_lirpa", 8)])
