@@ -69,7 +69,7 @@ def test_nominal_sizes():
 
 
 def test_effort_counts_what_the_target_minimises():
-    """3x3, strides 2: taken axis by axis 15 ReLUs for each output in a chain, by the tree 19; elements the other way."""
+    """3x3, strides 2, in a chain: axis by axis 15 ReLUs for each output, by the tree 19."""
     spec = PoolSpec((3, 3), (2, 2))
     tree, axes = (synthesize(spec, scheme, "sequential", lower_bound=0.0) for scheme in ("tree", "separable"))
     assert (tree.relus_per_output, axes.relus_per_output) == (19, 15)

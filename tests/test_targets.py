@@ -136,6 +136,11 @@ def test_a_shift_with_branches_counts_its_roundings():
         most = pool(np.abs(x), spec).astype(np.float64)
         assert (off <= made.error_bound(most, "float32")).all()
         assert off.max() > 0 or lower == -1.0
+    single = choose(
+        PoolSpec((2,), (1,), ((1, 0),)), (6,), InputFacts(lower=-3.0), Choice(target="auto_lirpa"), "float32"
+    )
+    shift, gate, back = single.program.rounding.steps
+    assert (shift.sums, gate.ulps, back.sums) == (((2, 1),), 1, ((2, 1.0),))
     chain = choose(spec, (6, 6), InputFacts(lower=-1.0), Choice(target="marabou"), "float32").program
     assert made.relus_per_output == 4
     assert chain.relus_per_output == 1 + 10
