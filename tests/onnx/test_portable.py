@@ -132,3 +132,18 @@ def test_relu_counts_of_the_targets(target, largest):
         assert count <= largest
     two = depool.synthesize(depool.PoolSpec((2, 2), (2, 2)), target=target, lower_bound=0.0, sizes=(12, 12))
     assert two.relus_per_output == (6 if largest == 19 else 3)
+
+
+@pytest.mark.parametrize("form", ["auto", "concat", "sequential"])
+def test_a_signed_border_is_shifted_for_a_bounder(form, tmp_path):
+    """In every form; verified later too, from the file alone."""
+    model = model_of(pool(3, 2, 1), (9, 8), "signed")
+    onnx.save(model, tmp_path / "wild.onnx")
+    result = depool.convert(tmp_path / "wild.onnx", target="auto_lirpa", form=form, input_range=(LOW, HIGH))
+    assert [record.border for record in result.records] == ["shift"]
+    assert result.verdict.equal is True
+    assert result.certificate is not None
+    assert depool.verify(tmp_path / "wild.onnx", result.path).equal is True
+    x = np.random.default_rng(0).uniform(LOW, HIGH, (2, 3, 9, 8)).astype(np.float32)
+    apart = np.abs(run(onnx.load(result.path), x).astype(np.float64) - run(model, x)).max()
+    assert apart <= result.conversions[0].program.error_bound(HIGH, "float32")
