@@ -58,7 +58,8 @@ def decide(path, low, high, label, other):
 
 def evaluated(path, x):
     """The logits that Marabou itself computes."""
-    return Marabou.read_onnx(str(path)).evaluateWithMarabou([x], options=options())[0].ravel()
+    log = str(path.with_suffix(".log"))
+    return Marabou.read_onnx(str(path)).evaluateWithMarabou([x], filename=log, options=options())[0].ravel()
 
 
 def queries(model, count, size=8):

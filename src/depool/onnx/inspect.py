@@ -126,8 +126,9 @@ def survey(source: files.Source, selection: Selection, choice: Choice) -> Survey
 
 
 def _gone(pools: list[Planned]) -> frozenset[str]:
-    """The outputs of pools that convert would replace."""
-    return frozenset(planned.site.node.output[0] for planned in pools if planned.refusal is None)
+    """The outputs of the nodes that convert would replace: pools, and what is absorbed with them."""
+    sites = [planned.site for planned in pools if planned.refusal is None]
+    return frozenset(name for site in sites for name in (site.output, site.node.output[0], *site.inner))
 
 
 def _planned(site: PoolSite, choice: Choice) -> Planned:
