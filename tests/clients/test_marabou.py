@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from nets import DILATED, HALF, PADDED, digits, enlarged, native
+from nets import DILATED, HALF, PADDED, PLAIN, digits, enlarged, model_of, native
+from onnx import helper
 
 import depool
 
@@ -125,6 +126,26 @@ def test_a_dilated_convolution_is_misread_and_groups_are_refused(files):
     _, grouped = files(digits(HALF), target="generic", form="sequential")
     with pytest.raises(AssertionError, match=r"^$"):
         Marabou.read_onnx(str(grouped))
+
+
+def test_auto_pad_is_not_read(tmp_path):
+    """So the shapes behind it do not fit; convert names the node."""
+    same = {name: value for name, value in PLAIN.items() if name != "pads"} | {"auto_pad": "SAME_UPPER"}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", **same),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("MaxPool", ["r"], ["p"], name="pool", **HALF),
+        helper.make_node("Flatten", ["p"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "m", "o"], ["y"], name="gemm"),
+    ]
+    weights = {"w": np.ones((2, 1, 3, 3)), "m": np.ones((32, 3)), "o": np.zeros(3)}
+    tensors = {name: value.astype(np.float32) for name, value in weights.items()}
+    onnx.save(model_of(nodes, tensors, [1, 1, 8, 8], [1, 3]), tmp_path / "same.onnx")
+    result = depool.convert(tmp_path / "same.onnx", target="marabou")
+    assert [(caveat.where, caveat.silent) for caveat in result.caveats] == [("conv", False)]
+    for path in (tmp_path / "same.onnx", result.path):
+        with pytest.raises(AssertionError, match=r"^$"):
+            Marabou.read_onnx(str(path))
 
 
 def test_branches_give_wrong_verdicts(files):

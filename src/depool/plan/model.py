@@ -107,7 +107,7 @@ class Plan:
 
 
 def prove_coverage(plan: Plan) -> None:
-    """Prove by set algebra that the plan takes the maximum over exactly the pool's windows.
+    """Prove by set algebra that the plan takes the maximum over exactly the pool's windows, or of that and 0.
 
     Every gate is a maximum of its arguments; then three facts suffice: the composed offsets are the window's;
     per axis only the last stage that touches it has a stride, so output i starts at i * stride; and per axis
