@@ -80,6 +80,21 @@ def cost(*names: str) -> tuple[str, ...]:
     return tuple(f"tests/test_cost.py::test_{name}" for name in names)
 
 
+def targets(*names: str) -> tuple[str, ...]:
+    """Tests of test_targets.py."""
+    return tuple(f"tests/test_targets.py::test_{name}" for name in names)
+
+
+def caveats(*names: str) -> tuple[str, ...]:
+    """Tests of onnx/test_caveats.py."""
+    return tuple(f"tests/onnx/test_caveats.py::test_{name}" for name in names)
+
+
+def with_relu(*names: str) -> tuple[str, ...]:
+    """Tests of lowering/test_with_relu.py."""
+    return tuple(f"tests/lowering/test_with_relu.py::test_{name}" for name in names)
+
+
 GEOMETRY = (
     Mutation(
         "ceil mode keeps a window that starts beyond the input",
@@ -520,8 +535,8 @@ BORDERS = (
     Mutation(
         "a chain shifts although it must be exact",
         "lowering/padding.py",
-        "        if exact:\n",
-        "        if exact and not chain:\n",
+        "    if exact:\n",
+        "    if exact and facts.lower == 0:\n",
         lowering("refusals"),
     ),
 )
@@ -565,23 +580,29 @@ LOWERING = (
     Mutation(
         "kernels extended by zeros at the wrong end",
         "lowering/adapt.py",
-        "[(max(p) - p[0], max(p) - p[1]) for p in window.pads]",
-        "[(max(p) - p[1], max(p) - p[0]) for p in window.pads]",
+        "[(most - begin, most - end) for most",
+        "[(most - end, most - begin) for most",
         lowering("portable"),
     ),
     Mutation(
         "kernels extended by one zero too many",
         "lowering/adapt.py",
-        "[(max(p) - p[0], max(p) - p[1]) for p in window.pads]",
-        "[(max(p) - p[0] + 1, max(p) - p[1]) for p in window.pads]",
+        "[(most - begin, most - end) for most",
+        "[(most - begin + 1, most - end) for most",
         lowering("portable"),
     ),
-    Mutation("the portable target keeps dilations", "target.py", "    dilation=False,\n", "", lowering("portable")),
+    Mutation(
+        "the portable target keeps dilations",
+        "targets.toml",
+        'signed border"\ngroups = false\ndilation = false\n',
+        'signed border"\ngroups = false\n',
+        lowering("portable"),
+    ),
     Mutation(
         "the portable target keeps asymmetric pads",
-        "target.py",
-        "    asymmetric_pads=False,\n",
-        "",
+        "targets.toml",
+        'signed border"\ngroups = false\ndilation = false\nasymmetric_pads = false\n',
+        'signed border"\ngroups = false\ndilation = false\n',
         lowering("portable"),
     ),
     Mutation(
@@ -614,6 +635,107 @@ LOWERING = (
     ),
 )
 
+TARGETS = (
+    Mutation(
+        "OMLT gets biases",
+        "targets.toml",
+        "branches = false\nbias = false\n",
+        "branches = false\n",
+        targets("every_preset_gets_what_it_takes[omlt-0-nonneg]", "targets_by_name_and_as_json"),
+    ),
+    Mutation(
+        "a shift with branches is checked as if it were none",
+        "verification/pools.py",
+        'BOUNDER if record.border == "shift"',
+        'BOUNDER if record.border == ""',
+        ("tests/onnx/test_portable.py::test_a_signed_border_is_shifted_for_a_bounder[auto]",),
+    ),
+    Mutation(
+        "OMLT gets padding",
+        "lowering/lower.py",
+        "if not target.padding and any(node.window.padded for node in convs):",
+        "if not target.padding and not convs:",
+        targets("every_preset_gets_what_it_takes[omlt-1-nonneg]"),
+    ),
+    Mutation(
+        "strides that differ between the axes are not refused",
+        "lowering/lower.py",
+        "len(set(node.window.strides)) > 1 for node",
+        "len(set(node.window.strides)) > 9 for node",
+        targets("every_preset_gets_what_it_takes[auto_lirpa-1-nonneg]"),
+    ),
+    Mutation(
+        "pads that differ between the axes are not evened out",
+        "lowering/adapt.py",
+        "largest = largest if mixed_axes else [max(largest)] * len(largest)",
+        "largest = list(largest)",
+        targets("every_preset_gets_what_it_takes[auto_lirpa-4-nonneg]"),
+    ),
+    Mutation(
+        "a bounder gets constants of the size of MAX",
+        "target.py",
+        'return self.bounds == "none"',
+        'return self.bounds != ""',
+        targets("a_bounder_gets_no_constants_of_the_size_of_max"),
+    ),
+    Mutation(
+        "a bounder gets a Concat along a spatial axis",
+        "choose.py",
+        'form != "sequential" and target.spatial_concat',
+        'form != "sequential"',
+        targets("every_preset_gets_what_it_takes[auto_lirpa-1-lower]"),
+    ),
+    Mutation(
+        "a shift with branches does not count its last rounding",
+        "lowering/stages.py",
+        "if constant or not (style.materialises or gates[2].exact):",
+        "if not (style.materialises or gates[2].exact):",
+        targets("a_shift_with_branches_counts_its_roundings"),
+    ),
+    Mutation(
+        "a tap that is padding in all windows but one is dropped",
+        "lowering/padding.py",
+        "for at in range(first, last + 1, stride))",
+        "for at in range(first, last, stride))",
+        targets("taps_that_are_always_padding_cost_nothing"),
+    ),
+    Mutation(
+        "solvers get the scheme with fewest elements",
+        "cost.py",
+        'if minimise == "relus" else',
+        'if minimise == "" else',
+        cost("effort_counts_what_the_target_minimises"),
+    ),
+    Mutation(
+        "a Conv's bias that is dropped is not named",
+        "onnx/caveats.py",
+        "return bias is None or bool(np.any(bias))",
+        "return bias is None",
+        caveats("a_convolution_that_is_not_taken"),
+    ),
+    Mutation(
+        "an operator that the target does not know is not named",
+        "onnx/caveats.py",
+        "if target.operators and not (standard and op in target.operators):",
+        "if target.operators and not (standard or op in target.operators):",
+        caveats("operators_branches_and_joins"),
+    ),
+    Mutation(
+        "the ReLU at the end is left out",
+        "choose.py",
+        "if choice.relu and not plan.floored:",
+        "if choice.relu and plan.floored:",
+        with_relu("elsewhere_one_relu_ends_the_program"),
+    ),
+    Mutation(
+        "the number 0 waits behind a neuron",
+        "lowering/stages.py",
+        "real = [form for form in keep if form != NOTHING]",
+        "real = list(keep)",
+        with_relu("a_relu_and_a_2x2_pool_take_two_layers"),
+    ),
+)
+
 NUMERICS = (
     Mutation(
         "the pair gate's bound halved",
@@ -639,7 +761,7 @@ NUMERICS = (
     Mutation(
         "merged levels not counted",
         "lowering/stages.py",
-        "steps.append(style.sums(relu, [] if style.materialises else keep, share, growth))",
+        "steps.append(style.sums(relu, [] if style.materialises else real, share, growth))",
         "steps.append(Step())",
         numerics("merged_levels_round_more_than_two_levels_of_pairs_promise"),
     ),
@@ -715,7 +837,7 @@ NUMERICS = (
     ),
 )
 
-CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *NUMERICS)
+CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *TARGETS, *NUMERICS)
 TABLES = (frontend_mutations, object_mutations, torch_mutations)
 FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)

@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from depool.choose import synthesize
-from depool.cost import activation_elements, nominal, written
+from depool.cost import activation_elements, effort, nominal, relu_elements, written
 from depool.geometry import PoolSpec
 
 HALF = PoolSpec((2, 2), (2, 2))
@@ -66,3 +66,16 @@ def test_a_spatial_concat_is_written_too():
 def test_nominal_sizes():
     assert nominal((None, 10), (3, 20)) == (56, 10)
     assert nominal((None,), (20,)) == (80,)
+
+
+def test_effort_counts_what_the_target_minimises():
+    """3x3, strides 2, in a chain: axis by axis 15 ReLUs for each output, by the tree 19."""
+    spec = PoolSpec((3, 3), (2, 2))
+    tree, axes = (synthesize(spec, scheme, "sequential", lower_bound=0.0) for scheme in ("tree", "separable"))
+    assert (tree.relus_per_output, axes.relus_per_output) == (19, 15)
+    # sizes 9 x 9, outputs 4 x 4, 9 x 4 between them: 16 outputs * 19, and (3 + 2) * 36 + (3 + 2) * 16
+    assert (relu_elements(tree, (9, 9)), relu_elements(axes, (9, 9))) == (16 * 19, 5 * 36 + 5 * 16)
+    for program in (tree, axes):
+        elements = written(program, (9, 9))
+        assert effort(program, (9, 9), "relus") == (relu_elements(program, (9, 9)), elements)
+        assert effort(program, (9, 9), "writes")[0] == elements

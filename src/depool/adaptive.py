@@ -15,7 +15,7 @@ from depool.geometry import Kind, PoolSpec, Size
 from depool.lowering.lower import adapted
 from depool.lowering.pieces import adaptive_runs, average_pieces, max_pieces
 from depool.program import Program
-from depool.target import preset
+from depool.target import named
 
 
 def choose_adaptive(
@@ -53,8 +53,8 @@ def choose_adaptive(
     spec = PoolSpec(kernel, kernel, kind=kind)
     if all(n % m == 0 for n, m in pairs):
         return choose(spec, sizes, facts, choice, dtype)
-    target = preset(choice.target) if isinstance(choice.target, str) else choice.target
-    if not target.branches or None in sizes:
+    target = named(choice.target)
+    if not (target.branches and target.spatial_concat) or None in sizes:
         raise Refused(
             "ADAPTIVE_UNEVEN",
             f"its windows differ in size ({' and '.join(f'{n} to {m}' for n, m in pairs if n % m)} elements), which "

@@ -16,7 +16,7 @@ from depool.onnx.convert import Options, Result, convert_file, quiet
 from depool.onnx.find import Selection
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
-from depool.target import Target
+from depool.target import Target, named
 from depool.verification.layouts import Layouts
 from depool.verification.objects import verify_objects
 from depool.verification.subjects import Framework, framework_of, subject
@@ -63,7 +63,7 @@ def convert(
         scheme: which maxima: ``tree``, ``separable`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
-        target: what the consumer accepts: ``generic``, ``portable`` or a `Target`.
+        target: what the consumer accepts: a preset's name (``depool targets`` lists them), a TOML file, or a `Target`.
         exact: bit-exact for all |x| <= MAX / 2.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
         pools: ``max``, or ``all`` to convert average pools too.
@@ -93,7 +93,7 @@ def convert(
     """
     _nonnegative(seed)
     framework = _framework(path)
-    choice = Choice(scheme, form, channels, target, exact, pairing)
+    choice = Choice(scheme, form, channels, named(target), exact, pairing)
     if framework in {"torch", "keras"}:
         _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate)
         chosen = selection(pools, only, skip, None, assume_nonnegative)
@@ -210,7 +210,7 @@ def inspect(
         raise UsageError(f"{path}: inspect reads ONNX files; depool convert says the same of this one as it converts")
     source = files.read(path)
     source = files.Source(prepared(source.model, _shapes(shapes), opset), source.folder, source.name)
-    choice = Choice(scheme, form, channels, target, exact)
+    choice = Choice(scheme, form, channels, named(target), exact)
     return survey(source, selection(pools, only, skip, input_range, assume_nonnegative), choice)
 
 

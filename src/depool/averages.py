@@ -23,7 +23,7 @@ def average(spec: PoolSpec, window: Window, sizes: tuple[Size, ...], target: Tar
     """
     if not spec.counts_alike(window):
         known = tuple(size for size in sizes if size is not None)
-        if len(known) < len(sizes) or not target.branches:
+        if len(known) < len(sizes) or not (target.branches and target.spatial_concat):
             raise Refused(
                 "AVERAGE_EXCLUDES_PAD",
                 "its border windows divide by fewer elements than the others, which no one convolution can say.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf, prod
+from operator import itemgetter
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from depool.averages import average
 from depool.conversion import Conversion
-from depool.cost import nominal, written
+from depool.cost import effort, nominal
 from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
 from depool.gates import CLOSING, EXACT_Y, PAIR, exact_k
@@ -22,10 +23,10 @@ from depool.lowering.stages import Gates
 from depool.numerics import Rounding
 from depool.plan.model import Plan
 from depool.plan.separable import separable
-from depool.plan.shallow import shallow
+from depool.plan.shallow import shallow, with_relu
 from depool.plan.tree import PAIRINGS, tree
-from depool.program import Program
-from depool.target import Target, preset
+from depool.program import Program, Relu
+from depool.target import Target, named
 
 Scheme = Literal["auto", "tree", "separable", "shallow"]
 FormName = Literal["auto", "branched", "concat", "sequential"]
@@ -34,7 +35,7 @@ Channels = Literal["auto", "grouped", "depthwise", "dense"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user asks for; `auto` leaves it to depool."""
+    """What the user asks for; `auto` leaves it to depool. With `relu` it is the pool and a ReLU before or behind it."""
 
     scheme: Scheme = "auto"
     form: FormName = "auto"
@@ -42,6 +43,7 @@ class Choice:
     target: str | Target = "generic"
     exact: bool = False
     pairing: str = PAIRINGS[0]
+    relu: bool = False
 
 
 def synthesize(
@@ -55,6 +57,7 @@ def synthesize(
     exact: bool = False,
     dtype: npt.DTypeLike = "float32",
     pairing: str = PAIRINGS[0],
+    relu: bool = False,
 ) -> Program:
     """The convolutions that compute a pool.
 
@@ -62,18 +65,20 @@ def synthesize(
         spec: the pool.
         scheme: ``tree``, ``separable``, ``shallow`` (fewest ReLU layers) or ``auto``.
         form: ``branched``, ``concat``, ``sequential`` or ``auto``.
-        target: a preset's name or a `Target`.
+        target: a preset's name, a TOML file or a `Target`.
         sizes: the input's spatial sizes, None each where dynamic; all dynamic if not given.
         lower_bound: the least value of the input, if known; 0 after a ReLU.
         exact: bit-exact in floating point for |x| <= MAX / 2.
         dtype: the floating-point type that it will run in.
         pairing: for a tree over four elements, one of ``ab|cd``, ``ac|bd``, ``ad|bc``.
+        relu: compute r(max(x)), the pool with a ReLU before or behind it: zero padding, and one ReLU at the end;
+            with ``shallow`` and four elements, two ReLU layers in all.
 
     Raises:
         Refused: where it cannot be done; the error carries a `Refusal`.
     """
-    facts = InputFacts(lower=lower_bound, reason="declared")
-    choice = Choice(scheme, form, "auto", target, exact, pairing)
+    facts = InputFacts(lower=lower_bound, reason="declared", relu_follows=relu)
+    choice = Choice(scheme, form, "auto", target, exact, pairing, relu)
     return choose(spec, sizes or (None,) * spec.rank, facts, choice, dtype).program
 
 
@@ -85,24 +90,39 @@ def choose(
     Raises:
         Refused: with the code that says why.
     """
-    target = preset(choice.target) if isinstance(choice.target, str) else choice.target
+    target = named(choice.target)
     known_words(choice)
     window = spec.resolve(sizes)
     channels = layout(choice, target)
+    if choice.relu and (spec.kind != "max" or np.dtype(dtype).kind in "iu"):
+        raise UsageError("relu belongs to max pools of floating-point numbers")
     if np.dtype(dtype).kind in "iu":
         return _integers(spec, window, sizes, choice, target)
-    if not target.asymmetric_pads and isinstance(window.pads, str):
+    if not (target.asymmetric_pads and target.auto_pad) and isinstance(window.pads, str):
         raise _dynamic_same(f"target {target.name} takes explicit symmetric pads only")
     if spec.kind == "average":
-        made = average(spec, window, sizes, target)
-        return replace(made, channels=channels, program=adapted(made.program, target, channels, made.form))
+        mean = average(spec, window, sizes, target)
+        return replace(mean, channels=channels, program=adapted(mean.program, target, channels, mean.form))
     form = form_of(choice, target)
-    edge = border(window, sizes, facts, form == "sequential", choice.exact)
+    edges, masks = form != "sequential" and target.spatial_concat, form != "sequential" and target.large_constants
+    edge = border(window, sizes, facts, choice.exact, edges=edges, masks=masks)
     gates = gates_of(choice, edge, facts, dtype)
-    found = [(plan, lower(plan, edge, sizes, facts, form, gates, dtype)) for plan in _plans(choice, edge, form)]
     work = nominal(sizes, window.extent)
-    plan, program = min(found, key=lambda pair: written(pair[1], work))
-    program = adapted(program, target, channels, form)
+    found: list[tuple[tuple[int, int], Plan, Program]] = []
+    lacks: Refused | None = None
+    for plan in _plans(choice, edge, form, target):
+        made = lower(plan, edge, sizes, facts, form, gates, dtype)
+        try:
+            program = adapted(made, target, channels, form)
+        except Refused as refused:
+            lacks = lacks or refused
+            continue
+        found.append((effort(made, work, target.minimise), plan, program))
+    if not found and lacks is not None:
+        raise lacks
+    _, plan, program = min(found, key=itemgetter(0))
+    if choice.relu and not plan.floored:
+        program = replace(program, nodes=(*program.nodes, Relu(len(program.nodes))))
     return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program)
 
 
@@ -137,7 +157,7 @@ def known_words(choice: Choice) -> None:
 def form_of(choice: Choice, target: Target) -> str:
     """The form asked for, or the target's best."""
     if choice.form == "auto":
-        return "branched" if target.branches else "sequential"
+        return target.form
     if choice.form != "sequential" and not target.branches:
         raise UsageError(f"target {target.name} takes no branches; use --form sequential, or leave it out")
     return choice.form
@@ -147,12 +167,10 @@ def layout(choice: Choice, target: Target) -> str:
     """How kernels are widened to all channels."""
     if choice.channels in {"grouped", "depthwise"} and not target.groups:
         raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
-    if choice.channels == "auto":
-        return "grouped" if target.groups else "dense"
-    return choice.channels
+    return target.channels if choice.channels == "auto" else choice.channels
 
 
-def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
+def _plans(choice: Choice, edge: Border, form: str, target: Target) -> list[Plan]:
     """The plans to choose from, on the window that is left once the border is in the data."""
     window = edge.window
     if isinstance(window.pads, str):
@@ -161,13 +179,13 @@ def _plans(choice: Choice, edge: Border, form: str) -> list[Plan]:
         return [shallow(window) if choice.scheme == "shallow" else tree(window, choice.pairing)]
     inner = window.unpadded() if edge.rule in {"edge", "mask"} else window
     # a long tree in one chain or Concat drags every waiting tap along: it is offered only where asked for or small
-    small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25)
+    small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25) or not target.mixed_axes
     if choice.scheme == "tree" or choice.pairing != PAIRINGS[0]:
         return [tree(inner, choice.pairing)]
     if choice.scheme == "separable":
         return [separable(inner)]
     if choice.scheme == "shallow":
-        return [shallow(inner)]
+        return [with_relu(inner) if choice.relu and prod(inner.kernel_shape) == 4 else shallow(inner)]
     return [separable(inner), *([tree(inner)] if small else [])]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from depool.program import Concat, Conv, Program, sources
+from depool.program import Concat, Conv, Program, Relu, sources
 
 
 def nominal(sizes: tuple[int | None, ...], extent: tuple[int, ...]) -> tuple[int, ...]:
@@ -24,6 +24,20 @@ def written(program: Program, spatial: tuple[int, ...]) -> int:
         for i, node in enumerate(program.nodes)
         if isinstance(node, Conv | Concat)
     )
+
+
+def relu_elements(program: Program, spatial: tuple[int, ...]) -> int:
+    """ReLUs per channel: what verifiers split on, and binary variables of a mixed-integer program."""
+    sizes = program.sizes(spatial)
+    return sum(
+        program.maps[i + 1] * prod(sizes[i + 1]) for i, node in enumerate(program.nodes) if isinstance(node, Relu)
+    )
+
+
+def effort(program: Program, spatial: tuple[int, ...], minimise: str) -> tuple[int, int]:
+    """What programs are compared by: elements written, or ReLUs first where a target's work grows with them."""
+    elements = written(program, spatial)
+    return (relu_elements(program, spatial), elements) if minimise == "relus" else (elements, 0)
 
 
 def activation_elements(program: Program, spatial: tuple[int, ...]) -> int:

@@ -34,7 +34,7 @@ Form = Annotated[
 Channels = Annotated[
     Literal["auto", "grouped", "depthwise", "dense"], Parameter(help="How kernels are widened to all channels.")
 ]
-TargetName = Annotated[str, Parameter(help="What the consumer accepts: generic or portable.")]
+TargetName = Annotated[str, Parameter(help="Who will read the result: one that depool targets lists, or a TOML file.")]
 Exact = Annotated[bool, Parameter(negative=(), help="Bit-exact for |x| <= MAX/2, at more layers.")]
 Pools = Annotated[Literal["max", "all"], Parameter(help="max, or all to convert average pools too.")]
 Only = Annotated[list[str] | None, Parameter(negative=(), help="Convert pools of this name; * and ? match.")]

@@ -68,7 +68,7 @@ def convert_saved(
         if verdict is not None and verdict.equal is False:
             saved = f"; counterexample in {verdict.counterexample}" if verdict.counterexample else ""
             raise NotEqual(f"{target}: not written: {verdict.summary}{saved}")
-    return Result(None, target, done.records, done.conversions, done.refusals, done.left, verdict)
+    return Result(None, target, done.records, done.conversions, done.refusals, done.left, verdict=verdict)
 
 
 Write = Callable[[Path], None]

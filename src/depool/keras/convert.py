@@ -20,9 +20,6 @@ from depool.numerics import TYPES
 from depool.objects import Converted, Wishes
 from depool.program import Conv
 from depool.record import Record
-from depool.target import Target
-
-KERAS = Target("keras", "layers of Keras, which cannot say stride and dilation at once", dilation=False)
 
 
 def convert(
@@ -64,7 +61,7 @@ def convert(
         NotConverted: a selected pool was refused, or the model cannot be copied.
         UsageError: an argument makes no sense.
     """
-    choice = Choice(scheme, form, channels, KERAS, exact, pairing)
+    choice = Choice(scheme, form, channels, "keras", exact, pairing)
     return convert_model(model, Wishes(choice, pools, tuple(only), tuple(skip), assume_nonnegative, allow_partial))
 
 
@@ -113,7 +110,7 @@ def planned(site: PoolSite, choice: Choice) -> tuple[PoolSite, Conversion]:
     Raises:
         Refused: where it cannot.
     """
-    wanted = replace(choice, target=KERAS)
+    wanted = replace(choice, target="keras")
     if choice.channels == "auto":
         wanted = replace(wanted, channels="depthwise" if choice.form in {"auto", "branched"} else "grouped")
     if site.inside and any(site.sizes):

@@ -11,31 +11,37 @@ from depool.lowering.forms import Builder
 from depool.program import Add, Concat, Conv, Node, Program, Ref, Relu
 
 
-def zero_extended(program: Program, dilation: bool, asymmetric_pads: bool) -> Program:
+def zero_extended(program: Program, dilation: bool, asymmetric_pads: bool, mixed_axes: bool = True) -> Program:
     """Kernels extended by zeros, so that no dilation, and no asymmetric padding, is left.
 
     Given   taps w at distance d, pads (b, e)
-    Result  taps w with d - 1 zeros between them; max(b, e) - b zeros before, max(b, e) - e after them
+    Result  taps w with d - 1 zeros between them; p - b zeros before, p - e after them, p = max(b, e) of the axis,
+            or of all axes where they may not differ
     """
-    nodes = [_extended(node, dilation, asymmetric_pads) if isinstance(node, Conv) else node for node in program.nodes]
+    nodes = [
+        _extended(node, dilation, asymmetric_pads, mixed_axes) if isinstance(node, Conv) else node
+        for node in program.nodes
+    ]
     return replace(program, nodes=tuple(nodes))
 
 
-def _extended(node: Conv, dilation: bool, asymmetric_pads: bool) -> Conv:
+def _extended(node: Conv, dilation: bool, asymmetric_pads: bool, mixed_axes: bool) -> Conv:
     kernel, window = node.kernel, node.window
     if not dilation and max(window.dilations) > 1:
         wide = np.zeros((*kernel.shape[:2], *window.extent))
         wide[(slice(None), slice(None), *(slice(None, None, d) for d in window.dilations))] = kernel
         kernel = wide
         window = replace(window, kernel_shape=window.extent, dilations=(1,) * len(window.extent))
-    if not asymmetric_pads and not isinstance(window.pads, str):
-        extra = [(max(p) - p[0], max(p) - p[1]) for p in window.pads]
+    if not (asymmetric_pads and mixed_axes) and not isinstance(window.pads, str):
+        largest = [max(p) for p in window.pads]
+        largest = largest if mixed_axes else [max(largest)] * len(largest)
+        extra = [(most - begin, most - end) for most, (begin, end) in zip(largest, window.pads, strict=True)]
         dilated = [d > 1 for d in window.dilations]
         if any(map(any, extra)):
             if any(wide and any(e) for wide, e in zip(dilated, extra, strict=True)):
-                return _extended(_extended(node, False, True), True, False)
+                return _extended(_extended(node, False, True, True), True, asymmetric_pads, mixed_axes)
             kernel = np.pad(kernel, ((0, 0), (0, 0), *extra))
-            pads = tuple((max(p), max(p)) for p in window.pads)
+            pads = tuple((most, most) for most in largest)
             window = Window(kernel.shape[2:], window.strides, window.dilations, pads)
     return replace(node, kernel=kernel, window=window)
 

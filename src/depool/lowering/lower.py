@@ -40,7 +40,9 @@ def lower(
     steps: list[Step] = []
     if edge.rule == "shift":
         shifted = Form(((Term(0, 0), 1.0),), -edge.shift)
-        base: Ref = build.relu(build.materialise([shifted], build.point()))
+        base: Ref = build.materialise([shifted], build.point())
+        if form == "sequential":
+            base = build.relu(base)
         steps.append(Step(sums=((2, 1),)))
     elif edge.rule == "edge":
         base = edge_padded(build, edge.window, sizes)
@@ -78,11 +80,15 @@ def adapted(program: Program, target: Target, channels: str, form: str) -> Progr
     """
     if channels == "depthwise" and form != "sequential":
         program = adapt.one_map_each(program)
-    program = adapt.zero_extended(program, target.dilation, target.asymmetric_pads)
+    program = adapt.zero_extended(program, target.dilation, target.asymmetric_pads, target.mixed_axes)
     convs = [node for node in program.nodes if isinstance(node, Conv)]
     longest = max((max(node.window.kernel_shape) for node in convs), default=1)
     lacks = ""
-    if not target.bias and any(node.bias is not None for node in convs):
+    if not target.padding and any(node.window.padded for node in convs):
+        lacks = "no padding in a convolution, and this pool reads beyond its input's border"
+    elif not target.mixed_axes and any(len(set(node.window.strides)) > 1 for node in convs):
+        lacks = "no strides that differ between the axes, and this pool or scheme needs them"
+    elif not target.bias and any(node.bias is not None for node in convs):
         lacks = "no bias, and the border of a signed input needs one"
     elif target.largest_kernel is not None and longest > target.largest_kernel:
         lacks = f"no kernel longer than {target.largest_kernel}, and this pool needs {longest}"

@@ -6,7 +6,8 @@ edge   repeat the first and last element: a window that reaches p beyond the bor
        holds the border element too, so its maximum is unchanged (dilation 1, static sizes)
 mask   add P = conv(1; B) - B with zero pads: 0 inside and -B on the padding, B = MAX / 2; the
        differences then need gate Y, which is exact for all |x| <= B
-shift  for a chain: max(x) = max(x - L) + L with x >= L, so that zero pads are the smallest value
+shift  where neither edge nor mask will do: max(x) = max(x - L) + L with x >= L, so that zero pads are the smallest
+       value
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Border:
     Attributes:
         rule: which.
         reason: the fact that licenses it, as printed.
-        window: the pool's geometry, less end pads that no window reads.
+        window: the pool's geometry, less taps that are padding in every window, and end pads that no window reads.
         shift: the L of rule ``shift``.
     """
 
@@ -46,12 +47,23 @@ class Border:
     shift: float = 0.0
 
 
-def border(window: Window, sizes: tuple[Size, ...], facts: InputFacts, chain: bool, exact: bool) -> Border:
+def border(
+    window: Window, sizes: tuple[Size, ...], facts: InputFacts, exact: bool, *, edges: bool = True, masks: bool = True
+) -> Border:
     """Choose the rule, the cheapest that the facts license.
+
+    Args:
+        window: the pool's geometry.
+        sizes: of the input.
+        facts: known of the input.
+        exact: whether nothing may be rounded.
+        edges: whether rule `edge` may be used; a chain cannot.
+        masks: whether rule `mask` may be used; a chain cannot.
 
     Raises:
         Refused: NEEDS_INPUT_RANGE, EXACT_NEEDS_BRANCHES.
     """
+    window = _live(window, sizes)
     tight = _trimmed(window, sizes)
     if not tight.padded:
         return Border("none", "no window reads padding", tight)
@@ -59,25 +71,58 @@ def border(window: Window, sizes: tuple[Size, ...], facts: InputFacts, chain: bo
         return Border("zero", f"input >= 0: {facts.reason}", window)
     if facts.relu_follows:
         return Border("zero", "only ReLUs read the result", window)
-    if chain:
-        if exact:
-            raise Refused(
-                "EXACT_NEEDS_BRANCHES",
-                "a chain must shift a padded signed input, and the shift rounds.",
-                "Use --form branched with a target that takes branches, or leave out --exact.",
-            )
-        if not isfinite(facts.lower):
-            raise Refused(
-                "NEEDS_INPUT_RANGE",
-                "a chain of convolutions cannot tell the border of a signed input from a zero, "
-                "and no lower bound of its input is known.",
-                "Give --input-range LO,HI for the model's inputs or --input-range NAME=LO,HI for the pool's input, "
-                "or use --form branched with a target that takes branches.",
-            )
-        return Border("shift", f"input >= {facts.lower:.6g}: {facts.reason}", window, facts.lower)
-    if _edges_suffice(tight, sizes):
+    if edges and _edges_suffice(tight, sizes):
         return Border("edge", "signed input, dilation 1, static sizes: border elements are repeated", tight)
-    return Border("mask", "signed input: -MAX/2 is added on the padding", tight)
+    if masks:
+        return Border("mask", "signed input: -MAX/2 is added on the padding", tight)
+    if exact:
+        raise Refused(
+            "EXACT_NEEDS_BRANCHES",
+            "a padded signed input must be shifted in this form or for this target, and the shift rounds.",
+            "Use --form branched with a target that takes branches, or leave out --exact.",
+        )
+    if not isfinite(facts.lower):
+        raise Refused(
+            "NEEDS_INPUT_RANGE",
+            "in this form or for this target the convolutions cannot tell the border of a signed input from a zero, "
+            "and no lower bound of its input is known.",
+            "Give --input-range LO,HI for the model's inputs or --input-range NAME=LO,HI for the pool's input, "
+            "or use --form branched with a target that takes branches.",
+        )
+    return Border("shift", f"input >= {facts.lower:.6g}: {facts.reason}", window, facts.lower)
+
+
+def _live(window: Window, sizes: tuple[Size, ...]) -> Window:
+    """Without the first and last taps that lie on the padding in every window, where sizes are static.
+
+    Such a tap is never the maximum, and its ReLU would be zero everywhere: a 13x13 pool with pads 6 on a 4x4 input
+    is a 7x7 pool with pads 3.
+    """
+    if isinstance(window.pads, str):
+        return window
+    kernel, pads = list(window.kernel_shape), list(window.pads)
+    outs = window.out_sizes(tuple(size or 0 for size in sizes))
+    for axis, size in enumerate(sizes):
+        (begin, end), d, stride = window.pads[axis], window.dilations[axis], window.strides[axis]
+        if size is None:
+            continue
+        first, last = -begin, (outs[axis] - 1) * stride - begin  # where the first tap lies in the first and last window
+        dead = [not _meets(first + k * d, last + k * d, stride, size) for k in range(kernel[axis])]
+        low = min(_leading(dead), begin // d)  # pads are never negative
+        high = min(_leading(dead[::-1]), end // d)
+        kernel[axis] -= low + high
+        pads[axis] = (begin - low * d, end - high * d)
+    return replace(window, kernel_shape=tuple(kernel), pads=tuple(pads))
+
+
+def _meets(first: int, last: int, stride: int, size: int) -> bool:
+    """Whether any of first, first + stride, ..., last lies in 0 ... size - 1."""
+    return any(0 <= at < size for at in range(first, last + 1, stride))
+
+
+def _leading(flags: list[bool]) -> int:
+    """How many are true before the first that is not."""
+    return next((i for i, flag in enumerate(flags) if not flag), len(flags))
 
 
 def _trimmed(window: Window, sizes: tuple[Size, ...]) -> Window:

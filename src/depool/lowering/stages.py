@@ -14,7 +14,7 @@ from depool.geometry import Window
 from depool.lowering.forms import Form, combine
 from depool.lowering.styles import Style
 from depool.numerics import Step
-from depool.plan.model import Expr, Index, Leaf, Max, Plan, Stage, depth
+from depool.plan.model import Expr, Index, Leaf, Max, Plan, Stage, Zero, depth
 from depool.program import Ref
 
 Tap = Callable[[Index], Form]
@@ -23,6 +23,9 @@ Tap = Callable[[Index], Form]
 
 Gates = Mapping[int, Gate]
 """The gate for a maximum of so many arguments."""
+
+NOTHING = Form((), weight=0.0)
+"""The number 0."""
 
 
 def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: float = 0.0) -> tuple[Ref, list[Step]]:
@@ -45,7 +48,7 @@ def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: f
         tap = value.at
     if constant:
         value = combine([(1, value), (1, Form((), constant, 1))], weight=value.weight)
-    if not (style.materialises or gates[2].exact):
+    if constant or not (style.materialises or gates[2].exact):
         steps.append(style.sums([value], []))
     return style.finish(value, plan.stages[-1].window), steps
 
@@ -53,6 +56,7 @@ def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: f
 def _stage(stage: Stage, gates: Gates, style: Style, tap: Tap, steps: list[Step], last: bool) -> Form:
     nodes = list(_all(stage.expr))
     values: dict[Expr, Form] = {leaf: tap(leaf.index) for leaf in nodes if isinstance(leaf, Leaf)}
+    values |= {zero: NOTHING for zero in nodes if isinstance(zero, Zero)}
     deepest = depth(stage.expr)
     for level in range(1, deepest + 1):
         now = [e for e in nodes if isinstance(e, Max) and depth(e) == level]
@@ -93,10 +97,14 @@ def _level(
             ]
             break
         keep += waiting.values()
-        neurons, kept = style.layer(relu, keep, window, final)
+        real = [form for form in keep if form != NOTHING]
+        neurons, made = style.layer(relu, real, window, final)
+        if len(real) < len(keep):  # the number 0 needs no neuron to wait
+            rest = iter(made)
+            made = [next(rest) if form != NOTHING else NOTHING for form in keep]
         if not (lemma or exact):
-            steps.append(style.sums(relu, [] if style.materialises else keep, share, growth))
-        fresh, carried = iter(neurons), iter(kept)
+            steps.append(style.sums(relu, [] if style.materialises else real, share, growth))
+        fresh, carried = iter(neurons), iter(made)
         scopes = [
             {name: replace(next(fresh), weight=_most(c, style.signed)) for name, c in layer.relu.items()}
             | {name: next(carried) for name in layer.keep}

@@ -16,6 +16,7 @@ from depool.choose import Choice
 from depool.conversion import Conversion
 from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused, UsageError
 from depool.onnx import files
+from depool.onnx.caveats import Caveat, caveats
 from depool.onnx.ensures import check_written
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.onnx.graph import subgraphs
@@ -24,6 +25,7 @@ from depool.onnx.records import Given, read_given, read_records, record_of, writ
 from depool.onnx.shapes import forget_shapes
 from depool.onnx.splice import Names, emit
 from depool.record import Record
+from depool.target import named
 from depool.verification.verdict import Verdict
 from depool.verification.verify import Check, Progress, verify_sources
 
@@ -44,6 +46,7 @@ class Result:
         conversions: the same pools' programs.
         refusals: selected pools that were left as they were.
         left: other pools that stay (not selected, or not ours), with the reason where there is one.
+        caveats: what the target will not take in the rest of the model.
         verdict: the verification's outcome, or None where it was not asked for.
         certificate: the proof over the reals, derived from the two files alone (see depool.proof).
         unproved: why there is none, where it was tried.
@@ -55,6 +58,7 @@ class Result:
     conversions: tuple[Conversion, ...]
     refusals: tuple[Refusal, ...]
     left: tuple[Refusal, ...]
+    caveats: tuple[Caveat, ...] = ()
     verdict: Verdict | None = None
     certificate: dict[str, Any] | None = None
     unproved: str = ""
@@ -190,7 +194,8 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
         _correct_shapes(model)
     write_records(model, (*previous, *records), options.given.after(read_given(model)), depool.__version__)
     progress("converting", len(found), len(found))
-    return Result(model, None, tuple(records), tuple(conversions), tuple(refusals), tuple(left))
+    warned = caveats(model, source.folder, named(options.choice.target))
+    return Result(model, None, tuple(records), tuple(conversions), tuple(refusals), tuple(left), warned)
 
 
 def _splice(made: dict[str, tuple[PoolSite, list[onnx.NodeProto]]]) -> None:

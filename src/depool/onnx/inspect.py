@@ -14,9 +14,11 @@ from depool.errors import Refusal, Refused
 from depool.geometry import Size
 from depool.numerics import TYPES, statement
 from depool.onnx import files
+from depool.onnx.caveats import Caveat, caveats
 from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.onnx.graph import standard_opset
 from depool.program import Conv, Program
+from depool.target import named
 
 LARGE_BYTES = 64 * 2**20
 """Dense weights above this are warned about."""
@@ -83,6 +85,7 @@ class Survey:
         pools: the selected ones.
         left: refused, or not selected with a reason.
         refused: how many selected pools convert would refuse.
+        caveats: what the target will not take in the rest of the model.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Survey:
     pools: tuple[Planned, ...]
     left: tuple[Refusal, ...]
     refused: int
+    caveats: tuple[Caveat, ...] = ()
 
 
 def survey(source: files.Source, selection: Selection, choice: Choice) -> Survey:
@@ -118,7 +122,14 @@ def survey(source: files.Source, selection: Selection, choice: Choice) -> Survey
         tuple(pools),
         tuple(left),
         refused,
+        caveats(model, source.folder, named(choice.target), _gone(pools)),
     )
+
+
+def _gone(pools: list[Planned]) -> frozenset[str]:
+    """The outputs of the nodes that convert would replace: pools, and what is absorbed with them."""
+    sites = [planned.site for planned in pools if planned.refusal is None]
+    return frozenset(name for site in sites for name in (site.output, site.node.output[0], *site.inner))
 
 
 def _planned(site: PoolSite, choice: Choice) -> Planned:

@@ -29,32 +29,37 @@ class Leaf:
 
 
 @dataclass(frozen=True)
+class Zero:
+    """The number 0, for the maximum of a window and 0, which is a ReLU."""
+
+
+@dataclass(frozen=True)
 class Max:
     """One max gate over its arguments."""
 
     args: tuple[Expr, ...]
 
 
-Expr = Leaf | Max
+Expr = Leaf | Zero | Max
 
 
 def leaves(expr: Expr) -> Iterator[Index]:
     """Every tap under an expression, from left to right."""
     if isinstance(expr, Leaf):
         yield expr.index
-    else:
+    elif isinstance(expr, Max):
         for arg in expr.args:
             yield from leaves(arg)
 
 
 def depth(expr: Expr) -> int:
     """Gates on the longest path."""
-    return 0 if isinstance(expr, Leaf) else 1 + max(map(depth, expr.args))
+    return 1 + max(map(depth, expr.args)) if isinstance(expr, Max) else 0
 
 
 def gates(expr: Expr) -> int:
     """Gates in all."""
-    return 0 if isinstance(expr, Leaf) else 1 + sum(map(gates, expr.args))
+    return 1 + sum(map(gates, expr.args)) if isinstance(expr, Max) else 0
 
 
 @dataclass(frozen=True)
@@ -91,13 +96,18 @@ class Plan:
         return sum(gates(stage.expr) for stage in self.stages)
 
     @property
+    def floored(self) -> bool:
+        """Whether it is the maximum of the window and 0."""
+        return ZERO in _prove_gates(self.stages[-1].expr)
+
+    @property
     def depth(self) -> int:
         """Max gates on the longest path."""
         return sum(depth(stage.expr) for stage in self.stages)
 
 
 def prove_coverage(plan: Plan) -> None:
-    """Prove by set algebra that the plan takes the maximum over exactly the pool's windows.
+    """Prove by set algebra that the plan takes the maximum over exactly the pool's windows, or of that and 0.
 
     Every gate is a maximum of its arguments; then three facts suffice: the composed offsets are the window's;
     per axis only the last stage that touches it has a stride, so output i starts at i * stride; and per axis
@@ -141,13 +151,20 @@ def prove_coverage(plan: Plan) -> None:
         raise AssertionError(f"pads {_total_pads(plan.stages, rank)} are not the pool's {window.pads}")
 
 
+ZERO: Index = ()
+"""What stands for the number 0 in a set of taps; no tap has no axes."""
+
+
 def _prove_gates(expr: Expr) -> frozenset[Index]:
     """A closing gate's arguments overlap as its lemma wants: then its result is the maximum over all of them.
 
     With (e, m0, m1, m2, m3, p, q) as sets: e in every mi, p u e = m0 u m2, q u e = m1 u m3.
+    The number 0 is an element like others.
     """
     if isinstance(expr, Leaf):
         return frozenset([expr.index])
+    if isinstance(expr, Zero):
+        return frozenset([ZERO])
     sets = [_prove_gates(arg) for arg in expr.args]
     if len(sets) == 7:
         e, m0, m1, m2, m3, p, q = sets

@@ -15,7 +15,7 @@ from __future__ import annotations
 from itertools import accumulate, product
 
 from depool.geometry import Window
-from depool.plan.model import Expr, Leaf, Max, Plan, Stage
+from depool.plan.model import Expr, Leaf, Max, Plan, Stage, Zero
 from depool.plan.tree import pairwise
 
 
@@ -39,6 +39,17 @@ def shallow(window: Window) -> Plan:
     """One stage over the whole window."""
     taps: list[Expr] = [Leaf(tap) for tap in product(*map(range, window.kernel_shape))]
     return Plan(window, "shallow", (Stage(window, _shallow(taps)),))
+
+
+def with_relu(window: Window) -> Plan:
+    """The ReLU of a window of four elements, max(0, a, b, c, d), by one five-way gate: e is 0.
+
+    A ReLU before the pool or behind it is the same: two ReLU layers in all, where one after the other has three.
+    """
+    x0, x1, x2, x3 = (Leaf(tap) for tap in product(*map(range, window.kernel_shape)))
+    floor = Zero()
+    expr = Max((floor, *(Max((x, floor)) for x in (x0, x1, x2, x3)), Max((x0, x2)), Max((x1, x3))))
+    return Plan(window, "shallow", (Stage(window, expr),))
 
 
 def _shallow(values: list[Expr]) -> Expr:

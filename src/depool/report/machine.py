@@ -27,6 +27,7 @@ def survey(found: Survey) -> dict[str, Any]:
         refused=found.refused,
         pools=[_planned(planned) for planned in found.pools],
         left=[asdict(refusal) for refusal in found.left],
+        caveats=[asdict(caveat) for caveat in found.caveats],
     )
 
 
@@ -39,6 +40,7 @@ def result(made: Result, name: str) -> dict[str, Any]:
         pools=[asdict(record) for record in made.records],
         refused=[asdict(refusal) for refusal in made.refusals],
         left=[asdict(refusal) for refusal in made.left],
+        caveats=[asdict(caveat) for caveat in made.caveats],
         proved=made.certificate is not None,
         unproved=made.unproved,
         verdict=None if made.verdict is None else asdict(made.verdict),

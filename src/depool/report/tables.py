@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import wrap
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from depool.errors import Refusal
+from depool.onnx.caveats import Caveat
 from depool.onnx.convert import Result
 from depool.onnx.inspect import Cost, Planned, Survey, cost
 from depool.report import words
+from depool.report.blocks import print_block
 from depool.verification.verdict import OutputCheck, PoolCheck, SpecialCheck, Verdict
-
-LABEL = 8
-"""The width of the labels at the left of a block."""
 
 
 def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
@@ -27,6 +25,7 @@ def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
     for planned in survey.pools:
         _print_planned(console, planned, verbose=verbose)
     _print_refusals(console, survey.left)
+    _print_caveats(console, survey.caveats)
     added = sum(planned.cost.weight_bytes for planned in survey.pools if planned.cost)
     macs = sum(planned.cost.macs for planned in survey.pools if planned.cost)
     if survey.pools:
@@ -58,13 +57,10 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
         if check is not None:
             rows += _measured(check, verbose=verbose)
         title = words.geometry(record.op_type, record.spec)
-        _block(
-            console,
-            record.where,
-            f"{title} on {words.tensor(record.channels or None, record.sizes, record.dtype)}",
-            rows,
-        )
+        channels = record.channels or None
+        print_block(console, record.where, f"{title} on {words.tensor(channels, record.sizes, record.dtype)}", rows)
     _print_refusals(console, (*result.refusals, *result.left))
+    _print_caveats(console, result.caveats)
     if result.records:
         if result.verdict is not None:
             print_verdict(console, result.verdict, pools=False, verbose=verbose)
@@ -93,7 +89,7 @@ def print_verdict(console: Console, verdict: Verdict, *, pools: bool = True, ver
     """Pools against their promise, outputs as measured, notes, and the sentence that counts."""
     if pools:
         for check in verdict.pools:
-            _block(console, check.where, "", _measured(check, verbose=verbose))
+            print_block(console, check.where, "", _measured(check, verbose=verbose))
     if verdict.outputs:
         console.print()
         console.print("end to end, as measured")
@@ -133,7 +129,7 @@ def _print_planned(console: Console, planned: Planned, *, verbose: bool) -> None
             rows.append(("warning", planned.warning))
     if planned.refusal is not None:
         rows += [("refused", f"{planned.refusal.code}: {planned.refusal.reason}"), ("to do", planned.refusal.fix)]
-    _block(console, site.where, f"{title} on {words.tensor(site.channels, site.sizes, site.dtype)}", rows)
+    print_block(console, site.where, f"{title} on {words.tensor(site.channels, site.sizes, site.dtype)}", rows)
 
 
 def _cost(price: Cost) -> list[tuple[str, str]]:
@@ -193,18 +189,14 @@ def _special(checks: tuple[SpecialCheck, ...]) -> Table:
 def _print_refusals(console: Console, refusals: tuple[Refusal, ...]) -> None:
     for refusal in refusals:
         rows = [("left", f"{refusal.code}: {refusal.reason}"), ("to do", refusal.fix)]
-        _block(console, refusal.where, "", rows)
+        print_block(console, refusal.where, "", rows)
 
 
-def _block(console: Console, name: str, title: str, rows: list[tuple[str, str]]) -> None:
-    console.print()
-    console.print(Text(name, style="bold"))
-    if title:
-        console.print(Text(f"  {title}"))
-    room = max(console.width - LABEL - 3, 20)
-    for label, text in rows:
-        for i, line in enumerate(wrap(text, room, break_on_hyphens=False)):
-            console.print(Text(f"  {'' if i else label:<{LABEL}} {line}"))
+def _print_caveats(console: Console, caveats: tuple[Caveat, ...]) -> None:
+    """What the target does with the rest of the model."""
+    rows = [("silent" if caveat.silent else "refused", str(caveat)) for caveat in caveats]
+    if rows:
+        print_block(console, "the target and the rest of the model", "", rows, style="yellow")
 
 
 def _facts(lower: float, upper: float, reason: str) -> str:

@@ -18,14 +18,12 @@ from depool.facts import InputFacts
 from depool.geometry import Kind
 from depool.objects import Converted, Wishes
 from depool.record import Record
-from depool.target import Target, preset
+from depool.target import Target, named
 from depool.torch.facts import nonnegative_inputs
 from depool.torch.functional import lift, named_in_code, not_traceable
 from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
 from depool.torch.spec import geometry, is_pool, kind_of
 from depool.torch.watch import Seen, arguments, watch
-
-PYTORCH = Target("pytorch", "PyTorch: its convolutions pad alike at both ends", asymmetric_pads=False)
 
 
 def convert(
@@ -35,7 +33,7 @@ def convert(
     scheme: Scheme = "auto",
     form: FormName = "auto",
     channels: Channels = "auto",
-    target: str | Target = PYTORCH,
+    target: str | Target = "pytorch",
     exact: bool = False,
     pairing: str = "ab|cd",
     pools: str = "all",
@@ -77,9 +75,8 @@ def convert(
         raise UsageError(f"an nn.Module is needed, not {kind}; convert before torch.jit.script or torch.compile")
     if pools not in {"max", "all"}:
         raise UsageError(f"pools must be max or all, not {pools!r}")
-    accepts = replace(preset(target) if isinstance(target, str) else target, asymmetric_pads=False)
     wishes = Wishes(
-        Choice(scheme, form, channels, accepts, exact, pairing),
+        Choice(scheme, form, channels, target, exact, pairing),
         pools,
         tuple(only),
         tuple(skip),
@@ -145,6 +142,8 @@ def replace_pools(
     Raises:
         NotConverted: a selected pool was refused.
     """
+    # PyTorch's convolutions pad alike at both ends, whatever is to read the model later
+    choice = replace(wishes.choice, target=replace(named(wishes.choice.target), asymmetric_pads=False, auto_pad=False))
     refusals = list(already)
     default = next((p.dtype for p in model.parameters() if p.dtype in DTYPES), torch.get_default_dtype())
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
@@ -171,7 +170,7 @@ def replace_pools(
         try:
             if dtype not in DTYPES:
                 raise _dtype(dtype)
-            planned = plan(found, frozenset(called.shapes), known, wishes.choice, DTYPES[dtype])
+            planned = plan(found, frozenset(called.shapes), known, choice, DTYPES[dtype])
             made[pool] = _like(pool, ConvPool(planned, dtype, device))
         except Refused as refused:
             refusals.append(replace(refused.refusal, where=path))

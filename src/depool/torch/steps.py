@@ -32,7 +32,10 @@ class ConvStep(Step):
         self.source = source
         self.stride = list(node.window.strides)
         self.dilation = list(node.window.dilations)
-        self.padding = [begin for begin, _ in node.window.explicit_pads(())]
+        pads = node.window.explicit_pads(())
+        if any(begin != end for begin, end in pads):
+            raise AssertionError(f"PyTorch pads alike at both ends, not {pads}")
+        self.padding = [begin for begin, _ in pads]
         self.groups = wide.group
         self.any_channels = any_channels
         self.constant = not wide.weight.any()

@@ -17,6 +17,7 @@ from depool.onnx.find import PoolSite, plan_site
 from depool.onnx.graph import Scope
 from depool.program import Array
 from depool.record import Record
+from depool.target import GENERIC, Target
 from depool.verification.compare import difference
 from depool.verification.inputs import pool_inputs
 from depool.verification.oracle import CannotRunError, Runner
@@ -120,6 +121,10 @@ def compared(
     return check, None
 
 
+BOUNDER = Target("bounder", "shifts a signed input with branches", spatial_concat=False, bounds="linear")
+"""Of a target, a promise depends on this alone: where the border of a branched program is shifted."""
+
+
 def _untrue(record: Record, site: PoolSite | None) -> str:
     """Why the record does not describe the original's pool, or nothing."""
     if site is None:
@@ -138,7 +143,8 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
     scheme: Any = "auto" if record.average else record.scheme
     form: Any = "auto" if record.average else record.form
     layout: Any = record.layout
-    choice = Choice(scheme, form, layout, exact=record.exact)
+    target = BOUNDER if record.border == "shift" and record.form != "sequential" else GENERIC
+    choice = Choice(scheme, form, layout, target, exact=record.exact)
     try:
         again = plan_site(replace(site, facts=facts), choice)
     except DepoolError as error:
