@@ -87,13 +87,13 @@ class Target:
     spatial_concat: bool = True
     bias: bool = True
     largest_kernel: int | None = None
-    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     names: bool = False
     batch: Batch = "any"
     minimise: Minimise = "writes"
     bounds: Bounds = "none"
-    messages: Mapping[str, str] = field(default_factory=dict)
-    silent: Mapping[str, str] = field(default_factory=dict)
+    messages: Mapping[str, str] = field(default_factory=dict, hash=False)
+    silent: Mapping[str, str] = field(default_factory=dict, hash=False)
     evidence: tuple[Evidence, ...] = ()
 
     @property
