@@ -148,13 +148,9 @@ def test_the_setting_is_restored_after_an_error(short):
 
 def test_a_setting_that_is_inherited_stays_inherited():
     assert torch.backends.mkldnn.conv.fp32_precision == "none"
-    before = torch.backends.fp32_precision
-    try:
-        torch.backends.fp32_precision = "bf16"
+    with torch.backends.flags(fp32_precision="bf16"):
         x = torch.randn(1, 2, 8, 8)
         assert torch.equal(depool.torch.convert(nn.MaxPool2d(2), exact=True)(x), nn.MaxPool2d(2)(x))
-    finally:
-        torch.backends.fp32_precision = before
     assert torch.backends.mkldnn.conv.fp32_precision == "none"
 
 
