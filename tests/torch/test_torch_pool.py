@@ -31,6 +31,9 @@ WAYS = [
     {"scheme": "tree"},
     {"channels": "depthwise"},
     {"channels": "dense"},
+    {"scheme": "shallow"},
+    {"form": "sequential"},
+    {"form": "sequential", "scheme": "shallow"},
 ]
 
 
@@ -48,14 +51,30 @@ def gradient(function, x, seed=0):
     return torch.autograd.grad((y * weights).sum(), x)[0]
 
 
+def converted(pool, x, way):
+    try:
+        return depool.torch.convert(pool.double(), x, **way)
+    except NotConverted as error:
+        (refusal,) = error.refusals
+        pytest.skip(f"{refusal.code}: a chain, or the shallow scheme, at a signed border")
+
+
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("name", POOLS)
 def test_gradients_are_the_native_ones_where_the_maximum_is_unique(name, way):
     torch.manual_seed(0)
     pool = POOLS[name]
     x = inputs(pool)
-    model = depool.torch.convert(pool.double(), x, **way)
+    model = converted(pool, x, way)
     torch.testing.assert_close(gradient(model, x), gradient(pool, x), rtol=1e-12, atol=0)
+
+
+def test_a_maximum_of_exactly_0_passes_no_gradient_through_a_signed_chain():
+    """x = r(x) - r(-x), and the derivative of a ReLU at 0 is 0; forms with branches carry x itself."""
+    x = torch.tensor([[[-1.0, 0.0]]], requires_grad=True)
+    for form, wanted in (("branched", 1.0), ("sequential", 0.0)):
+        model = depool.torch.convert(nn.MaxPool1d(2), x, form=form)
+        assert torch.autograd.grad(model(x).sum(), x)[0].tolist() == [[[0.0, wanted]]]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -66,7 +85,7 @@ def test_gradients_with_ties_among_the_others(name, way):
     x = inputs(pool).detach()
     x[x < 20] = -3.0  # many equal elements; a window's maximum is not always unique
     x.requires_grad_()
-    model = depool.torch.convert(pool.double(), x, **way)
+    model = converted(pool, x, way)
     unique = gradient(pool, x) != 0
     tied = torch.isclose(x, torch.tensor(-3.0, dtype=x.dtype))
     ours, native = gradient(model, x), gradient(pool, x)
