@@ -124,8 +124,8 @@ def test_models_from_the_tools_of_onnx_runtime(style, dtype, arguments, quantise
     for level in LEVELS:
         (expected,), (got,) = (run(model, {"image": images()[:200]}, level) for model in (original, result.model))
         assert np.ptp(expected) > 1
-        # On a CPU without VNNI the runtime's fused int8 convolutions saturate: the original's own differ from themselves
-        # at another level, and nothing can be said of the pools between them.
+        # On a CPU without VNNI the runtime's fused int8 convolutions saturate: the original differs from itself
+        # at another level, and nothing can be said of the pools in it.
         if not compared or np.array_equal(expected, compared[0]):
             assert np.array_equal(expected, got)
             compared.append(expected)
