@@ -55,15 +55,29 @@ OBJECTS = [
 ]
 EXPORTED = [
     (
-        "pickled example inputs are loaded",
+        "sizes in a file are evaluated whatever they say",
+        "torch/archive.py",
+        'if key == "expr_str" and not _is_size(entry):',
+        'if key == "expr_str" and not entry:',
+        tests("torch/test_exported", "bad_files_are_refused_and_nothing_in_them_runs[code as a size]"),
+    ),
+    (
+        "guards from a file are run",
         "torch/exported.py",
+        "program.module(check_guards=False)",
+        "program.module()",
+        tests("torch/test_exported", "guards_are_code_and_never_run"),
+    ),
+    (
+        "pickled example inputs are loaded",
+        "torch/archive.py",
         "torch.load(io.BytesIO(content), weights_only=True)",
         "io.BytesIO(content)",
         tests("torch/test_exported", "bad_files_are_refused_and_nothing_in_them_runs[pickled example inputs]"),
     ),
     (
         "pickled weights are loaded",
-        "torch/exported.py",
+        "torch/archive.py",
         'entry.get("use_pickle", True) or not',
         "not",
         tests("torch/test_exported", "bad_files_are_refused_and_nothing_in_them_runs[pickled weights]"),

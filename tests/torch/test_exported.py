@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
 from torch.export import Dim  # noqa: E402
 
+import depool  # noqa: E402
 from depool.choose import Choice  # noqa: E402
 from depool.errors import FileError, NotConverted, UsageError  # noqa: E402
 from depool.objects import Wishes  # noqa: E402
@@ -201,6 +202,55 @@ def evil_weights(path):
     rewritten(path, change)
 
 
+def model_json(path, change):
+    def changed(members):
+        name = next(name for name in members if name.endswith("models/model.json"))
+        model = json.loads(members[name])
+        change(model)
+        members[name] = json.dumps(model).encode()
+
+    rewritten(path, changed)
+
+
+CODE = "__import__('pathlib').Path('was_run').touch()"
+
+
+def evil_size(path):
+    def change(model):
+        value = model["graph_module"]["graph"]["tensor_values"]["x"]
+        value["sizes"][0] = {"as_expr": {"expr_str": CODE, "hint": None}}
+
+    model_json(path, change)
+
+
+def evil_operator(path):
+    model_json(path, lambda model: model["graph_module"]["graph"]["nodes"][0].update(target="torch.os.system"))
+
+
+def evil_structure(path):
+    """PyTorch would import the module that a defaultdict among the inputs names; hidden in a text that is JSON."""
+
+    def change(model):
+        (call,) = [c for c in model["graph_module"]["module_call_graph"] if not c["fqn"]]
+        call["signature"]["in_spec"] = json.dumps([1, {"context": {"default_factory_module": "evil"}}])
+
+    model_json(path, change)
+
+
+def evil_file(path):
+    """aten.from_file may write to any file."""
+    nodes = "torch.ops.aten.from_file.default"
+    model_json(path, lambda model: model["graph_module"]["graph"]["nodes"][0].update(target=nodes))
+
+
+def odd_config(path):
+    rewritten(path, lambda members: members.update({n: b"[]" for n in members if n.endswith("weights_config.json")}))
+
+
+def deep_json(path):
+    rewritten(path, lambda members: members.update({n: b"[" * 200_000 for n in members if n.endswith("model.json")}))
+
+
 def machine_code(path):
     rewritten(path, lambda members: members.update({"model/data/aotinductor/model/x.so": b"\x7fELF"}))
 
@@ -215,6 +265,12 @@ BAD = {
     "pickled example inputs": (evil_inputs, "holds pickled objects, which run code"),
     "pickled weights": (evil_weights, "asks for pickled objects, which run code"),
     "machine code": (machine_code, "holds compiled machine code"),
+    "code as a size": (evil_size, "as a size"),
+    "any function as an operator": (evil_operator, "calls 'torch.os.system'"),
+    "a module to import": (evil_structure, "names Python modules to import"),
+    "an operator that writes files": (evil_file, "calls 'torch.ops.aten.from_file.default'"),
+    "an odd configuration": (odd_config, "is not a model saved by torch.export.save, or is cut off"),
+    "deep JSON": (deep_json, "is not a model saved by torch.export.save, or is cut off"),
     "another zip": (lambda path: zipfile.ZipFile(path, "w").writestr("a/b", "c"), "is not a model saved by"),
 }
 
@@ -228,6 +284,14 @@ def test_bad_files_are_refused_and_nothing_in_them_runs(name, tmp_path, monkeypa
         exported.load("bad.pt2")
     assert str(caught.value).startswith("bad.pt2: ")
     assert "\n" not in str(caught.value)
+    assert not Path("was_run").exists()
+
+
+def test_guards_are_code_and_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model_json(tmp_path / "bad.pt2", lambda model: model.update(guards_code=[f"{CODE} is None"]))
+    exported.convert(exported.load("bad.pt2"), WISHES)
+    assert depool.verify("bad.pt2", "bad.pt2").equal is True
     assert not Path("was_run").exists()
 
 

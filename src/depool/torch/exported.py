@@ -1,20 +1,14 @@
-"""Models saved by torch.export (.pt2): read without running what is in them, converted, written.
-
-A .pt2 file is a zip archive of JSON and raw weights, but it may hold pickles, and loading one runs whatever it
-says. Such files are refused before PyTorch reads them.
-"""
+"""Models saved by torch.export (.pt2): read without running what is in them (archive.py), converted, written."""
 
 from __future__ import annotations
 
-import io
-import json
 import operator
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 from torch import fx, nn
@@ -23,6 +17,7 @@ from torch.utils import _pytree as pytree
 from depool.errors import FileError, Refusal, Refused, UsageError
 from depool.objects import Wishes
 from depool.onnx.files import check_there
+from depool.torch.archive import unsafe
 from depool.torch.convert import replace_pools
 from depool.torch.facts import nonnegative_in
 from depool.torch.functional import lift_call
@@ -41,11 +36,11 @@ def load(path: str) -> Program:
     check_there(path)
     try:
         with ZipFile(path) as archive:
-            unsafe = _unsafe(archive)
-    except (BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
+            said = unsafe(archive)
+    except Exception as error:  # a damaged archive may fail in any way
         raise FileError(f"{path}: is not a model saved by torch.export.save, or is cut off") from error
-    if unsafe:
-        raise FileError(f"{path}: {unsafe}")
+    if said:
+        raise FileError(f"{path}: {said}")
     try:
         with without_notices():
             return torch.export.load(path)
@@ -54,36 +49,6 @@ def load(path: str) -> Program:
         raise FileError(
             f"{path}: PyTorch {torch.__version__} cannot load it ({type(error).__name__}: {text})"
         ) from error
-
-
-def _unsafe(archive: ZipFile) -> str:
-    """Why loading this archive might run something, or nothing."""
-    if archive.testzip() is not None:
-        raise BadZipFile
-    names = archive.namelist()
-    inner = {name.partition("/")[2] for name in names}
-    if "data.pkl" in inner and "archive_format" not in inner:
-        return "is a pickle, which runs code when it is loaded; save the model with torch.export.save"
-    if "archive_format" not in inner:
-        return "is not a model saved by torch.export.save of this or a newer PyTorch; export it again"
-    if any("aotinductor/" in name for name in names):
-        return "holds compiled machine code; save the exported program itself (torch.export.save)"
-    for name in names:
-        content = archive.read(name) if name.endswith(("_config.json", ".pt")) else b""
-        if name.endswith("_config.json") and _pickled(json.loads(content)):
-            return f"{name} asks for pickled objects, which run code when they are loaded"
-        if name.endswith(".pt") and content:
-            try:
-                torch.load(io.BytesIO(content), weights_only=True)
-            except Exception:  # noqa: BLE001 - whatever the safe loader does not take
-                return f"{name} holds pickled objects, which run code when they are loaded"
-    return ""
-
-
-def _pickled(config: Any) -> bool:
-    entries = config["config"].values()
-    raw = ("weight_", "tensor_")
-    return any(entry.get("use_pickle", True) or not entry["path_name"].startswith(raw) for entry in entries)
 
 
 def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
@@ -100,8 +65,7 @@ def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
     if program.example_inputs is None:
         raise UsageError("the file holds no example inputs, without which it cannot be exported again")
     args, kwargs = program.example_inputs
-    with without_notices():
-        model = program.module()
+    model = module_of_program(program)
     if not isinstance(model, fx.GraphModule):
         raise UsageError("the exported program has no graph")
     seen, refusals = _lifted(model)
@@ -115,6 +79,13 @@ def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
         text = " ".join(str(error).split())[:300]
         raise UsageError(f"the converted program cannot be exported again: {type(error).__name__}: {text}") from error
     return again, made
+
+
+def module_of_program(program: Program) -> nn.Module:
+    """The module of a program, without its guards: these are Python code from the file."""
+    with without_notices():
+        made: nn.Module = program.module(check_guards=False)
+    return made
 
 
 def _lifted(model: fx.GraphModule) -> tuple[dict[nn.Module, Seen], list[Refusal]]:

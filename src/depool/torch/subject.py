@@ -31,8 +31,7 @@ class TorchSubject:
 
     def __init__(self, model: nn.Module | torch.export.ExportedProgram, name: str = "") -> None:
         self._program = model if isinstance(model, torch.export.ExportedProgram) else None
-        with exported.without_notices():
-            self.module: nn.Module = model if isinstance(model, nn.Module) else model.module()
+        self.module = model if isinstance(model, nn.Module) else exported.module_of_program(model)
         self.name = name or type(self.module).__name__
         found: Any = model
         self.converted: Converted | None = getattr(found, "depool", None)
