@@ -104,7 +104,7 @@ def _torch(path: str, wishes: Wishes) -> tuple[Write, Converted, Checked]:
 
     def check(part: Path, how: Check, progress: Progress) -> Verdict:
         original, converted = TorchSubject(program, path), TorchSubject(module, path)
-        converted.like(original)
+        converted.called_like(original)
         verdict = verify_objects(original, converted, how, None, progress)
         converted.converted = None
         same = verify_objects(converted, saved(str(part)), replace(how, tolerance=0.0), None, progress)

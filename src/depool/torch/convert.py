@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from depool.torch.functional import lift, named_in_code, not_traceable
 from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
 from depool.torch.spec import geometry, is_pool, kind_of
 from depool.torch.watch import Seen, arguments, watch
+
+Made = TypeVar("Made", bound=nn.Module)
 
 
 def convert(
@@ -171,7 +173,7 @@ def replace_pools(
             if dtype not in DTYPES:
                 raise _dtype(dtype)
             planned = plan(found, frozenset(called.shapes), known, choice, DTYPES[dtype])
-            made[pool] = _like(pool, ConvPool(planned, dtype, device))
+            made[pool] = like(pool, ConvPool(planned, dtype, device))
         except Refused as refused:
             refusals.append(replace(refused.refusal, where=path))
             continue
@@ -221,8 +223,8 @@ def replaced(model: nn.Module, made: Mapping[nn.Module, nn.Module]) -> nn.Module
     return made.get(model, model)
 
 
-def _like(pool: nn.Module, made: ConvPool) -> ConvPool:
-    """With the hooks and the mode of the pool."""
+def like(pool: nn.Module, made: Made) -> Made:
+    """A module in a pool's place, with the pool's hooks and mode."""
     for name, value in vars(pool).items():
         if "hooks" in name and value:
             setattr(made, name, value)

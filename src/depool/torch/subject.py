@@ -18,7 +18,7 @@ from depool.numerics import TYPES
 from depool.objects import Converted
 from depool.program import Array
 from depool.torch import exported
-from depool.torch.convert import replaced
+from depool.torch.convert import like, replaced
 from depool.torch.pool import DTYPES, ConvPool
 from depool.torch.spec import Geometry, geometry, is_pool, kind_of, native
 from depool.verification.subjects import Apply, Framework, Port, Seen
@@ -37,23 +37,28 @@ class TorchSubject:
         self.converted: Converted | None = getattr(found, "depool", None)
         weights = (*self.module.parameters(), *self.module.buffers())
         self._device = next((tensor.device for tensor in weights), torch.device("cpu"))
+        self.repeats = self._device.type == "cpu"
+        known_types = (tensor.dtype for tensor in weights if tensor.dtype in DTYPES)
+        self.dtype = DTYPES[next(known_types, torch.get_default_dtype())]
         known = self._program
         self.inputs = _arguments(self.module, self.converted) if known is None else _ports(known)
 
-    def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
+    def __call__(
+        self, arrays: Sequence[Array], seen: Seen | None = None, instead: Mapping[str, Any] | None = None
+    ) -> dict[str, Array]:
         """Run in evaluation, without gradients; the module's mode is as before afterwards.
 
         Raises:
             UsageError: where it does not run.
         """
-        tensors = [to_tensor(array, self._device) for array in arrays]
-        args, kwargs = self._call(tensors)
+        args, kwargs = self._call([to_tensor(array, self._device) for array in arrays])
         modes = {module: module.training for module in self.module.modules()}
         handles = []
-        if seen is not None:
-            for path, module in self.module.named_modules():
-                if is_pool(module):
-                    handles.append(module.register_forward_pre_hook(_watcher(path, seen)))
+        for path, module in self.module.named_modules():
+            if seen is not None and is_pool(module):
+                handles.append(module.register_forward_pre_hook(_watcher(path, seen)))
+            if instead is not None and path in instead:
+                handles.append(module.register_forward_hook(_giver(instead[path]), prepend=True))
         try:
             for module in modes:
                 module.training = False
@@ -76,7 +81,9 @@ class TorchSubject:
             takes = inspect.signature(self.module.forward).parameters
             only = {name for name, p in takes.items() if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}}
             return ((), named) if named.keys() <= only else (tuple(tensors), {})
-        args, kwargs = pytree.tree_unflatten(tensors, self._program.call_spec.in_spec)
+        given = iter(tensors)
+        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in _leaves(self._program)]
+        args, kwargs = pytree.tree_unflatten(leaves, self._program.call_spec.in_spec)
         return args, kwargs
 
     def sides(self, where: str, converted: TorchSubject) -> tuple[Apply, Apply]:
@@ -87,33 +94,32 @@ class TorchSubject:
         own = dict(self.module.named_modules()).get(where, native(made.planned.geometry))
         return _apply(own, self._device), _apply(made, converted._device)
 
-    def like(self, original: TorchSubject) -> None:
+    def layers(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        """The modules at these paths."""
+        return {path: module for path, module in self.module.named_modules() if path in paths}
+
+    def averages(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        """Average pools of the same windows."""
+        found = self.layers(paths)
+        return {path: _average(pool) for path, pool in found.items() if is_pool(pool) and kind_of(pool) == "max"}
+
+    def with_pools(self, converted: TorchSubject, paths: Sequence[str]) -> TorchSubject:
+        """Itself; where functions are called, the converted module with PyTorch's own pools at these paths."""
+        if len(self.layers(paths)) == len(paths):
+            return self
+        with exported.without_notices():
+            copied = copy.deepcopy(converted.module)
+        made: dict[nn.Module, nn.Module] = {}
+        for path, pool in copied.named_modules():
+            if path in paths and isinstance(pool, ConvPool):
+                made[pool] = like(pool, native(pool.planned.geometry))
+        again = TorchSubject(replaced(copied, made), self.name)
+        again.inputs, again._program = self.inputs, self._program
+        return again
+
+    def called_like(self, original: TorchSubject) -> None:
         """Take the inputs, and the way to call, of the program that this module was made from."""
         self.inputs, self._program = original.inputs, original._program
-
-    def restored(self, original: TorchSubject) -> TorchSubject | None:
-        """With PyTorch's own pools where convolutions stand."""
-        del original
-        copied = self._copy()
-        pools = [module for module in copied.modules() if isinstance(module, ConvPool)]
-        made: dict[nn.Module, nn.Module] = {pool: native(pool.planned.geometry) for pool in pools}
-        return self._again(replaced(copied, made)) if made else None
-
-    def averaged(self, paths: Sequence[str]) -> TorchSubject | None:
-        """With average pools; None where no module is at these paths."""
-        copied = self._copy()
-        pools = {path: module for path, module in copied.named_modules() if path in paths and is_pool(module)}
-        made = {module: _average(module) for module in pools.values() if kind_of(module) == "max"}
-        return self._again(replaced(copied, made)) if made else None
-
-    def _copy(self) -> nn.Module:
-        with exported.without_notices():
-            return copy.deepcopy(self.module)
-
-    def _again(self, module: nn.Module) -> TorchSubject:
-        made = TorchSubject(module, self.name)
-        made.like(self)
-        return made
 
     def state(self) -> Mapping[str, Array]:
         """The state_dict; the buffers of converted pools are not in it."""
@@ -151,6 +157,16 @@ def _apply(module: nn.Module, device: torch.device) -> Apply:
     return apply
 
 
+def _giver(made: nn.Module) -> Any:
+    """A hook that gives what another module computes; its own hooks stand at the pool already."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        del module, output
+        return made.forward(*args)
+
+    return hook
+
+
 def _watcher(path: str, seen: Seen) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
         del module
@@ -174,20 +190,25 @@ def _arguments(module: nn.Module, converted: Converted | None) -> tuple[Port, ..
     """The example inputs of a conversion, else the forward's arguments without a default."""
     if converted is not None and converted.inputs:
         return tuple(Port(*given) for given in converted.inputs)
-    dtype = next((p.dtype for p in module.parameters() if p.dtype in DTYPES), torch.get_default_dtype())
     names = [
         name
         for name, p in inspect.signature(module.forward).parameters.items()
         if p.default is p.empty and p.kind in {p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY}
     ]
-    return tuple(Port(name, None, DTYPES[dtype]) for name in names)
+    return tuple(Port(name, None, "") for name in names)
 
 
 def _ports(program: torch.export.ExportedProgram) -> tuple[Port, ...]:
-    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-    found = []
-    for name in map(str, program.graph_signature.user_inputs):
-        value = values[name]
-        shape = tuple(n if isinstance(n, int) else None for n in value.shape)
-        found.append(Port(name, shape, str(value.dtype).removeprefix("torch.")))
-    return tuple(found)
+    """The tensors among a program's inputs, with the shapes of its example inputs: these are in its bounds."""
+    names, leaves = program.graph_signature.user_inputs, _leaves(program)
+    return tuple(
+        Port(str(name), tuple(leaf.shape), str(leaf.dtype).removeprefix("torch."))
+        for name, leaf in zip(names, leaves, strict=True)
+        if isinstance(leaf, Tensor)
+    )
+
+
+def _leaves(program: torch.export.ExportedProgram) -> list[Any]:
+    if program.example_inputs is None:
+        raise UsageError("the exported program holds no example inputs, so it cannot be run on inputs like these")
+    return pytree.tree_flatten(program.example_inputs)[0]

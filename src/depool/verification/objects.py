@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -19,7 +19,7 @@ from depool.verification.judge import judge, notes
 from depool.verification.layouts import Layouts, matched, moved, moved_shape, settled
 from depool.verification.models import GIVEN, EndToEnd, given_arrays, refuse_unusable
 from depool.verification.pools import Broken, compared, promise
-from depool.verification.subjects import Port, Subject
+from depool.verification.subjects import Port, Seen, Subject
 from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
 from depool.verification.verify import Check, Progress, save
 
@@ -40,7 +40,12 @@ def verify_objects(
     """
     rng = np.random.default_rng(check.seed)
     known = converted.converted if original.framework == converted.framework else None
-    records = tuple(replace(record, source=record.where) for record in known.records) if known is not None else ()
+    before = {record.where for record in original.converted.records} if original.converted is not None else set()
+    records = tuple(
+        replace(record, source=record.where)
+        for record in (known.records if known is not None else ())
+        if record.where not in before
+    )
     changes = changed_weights(original.state(), converted.state()) if records else []
     pools, broken = [], None
     for i, record in enumerate(records):
@@ -100,14 +105,14 @@ def _end_to_end(
 ) -> EndToEnd:
     order = matched(original.inputs, converted.inputs)
     layout = layouts or settled(original, converted, order)
-    ports = _known(original.inputs, converted.inputs, order, layout, dict(check.shapes))
-    maxima = [record.where for record in records if not record.average]
-    restored = converted.restored(original) if records else None
-    swapped = restored.averaged(maxima) if restored is not None and maxima else None
+    ports = _known(original, converted, order, layout, dict(check.shapes))
+    around = _Around.of(original, converted, records) if records else None
     found: dict[str, OutputCheck] = {}
     drawn: dict[str, tuple[float, float]] = {}
     given: dict[str, tuple[float, float]] = {}
     biggest: dict[str, float] = {}
+    finite: set[str] = set()
+    said: dict[str, None] = {}
     worst: Any = None
     watched = drawn
 
@@ -121,21 +126,22 @@ def _end_to_end(
         progress("end to end", count, len(MODEL_KINDS))
         watched = given if kind == GIVEN else drawn
         expected = original(arrays, seen)
-        results = converted([moved(arrays[place], *layout) for place in order])
-        if len(results) != len(expected):
-            raise UsageError(f"the two models give {len(expected)} and {len(results)} outputs")
-        if restored is not None and not _same(expected, restored([arrays[place] for place in order], seen)):
-            text = "with its pools put back the converted model gives other outputs: something else was changed"
+        results = _paired(expected, converted([moved(arrays[place], *layout) for place in order]))
+        if around is not None and (text := around.differs(arrays, expected, results, seen, check.tolerance)):
             return EndToEnd(notes=(text,), failed=_named(ports, arrays))
-        averaged = list(swapped([arrays[place] for place in order]).values()) if swapped is not None else None
-        for i, (name, value) in enumerate(expected.items()):
-            got = moved(list(results.values())[i], layout[1], layout[0])
+        averaged = around.averaged(arrays) if around is not None else {}
+        for name, value in expected.items():
+            got = moved(results[name], layout[1], layout[0])
             if got.shape != value.shape:
                 text = f"output {name!r} has shape {list(got.shape)}, not {list(value.shape)}"
                 return EndToEnd(notes=(text,), failed=_named(ports, arrays))
+            if got.dtype != value.dtype:
+                said[f"output {name!r} is {got.dtype}, not {value.dtype}"] = None
+            if np.isfinite(value.astype(np.float64)).any():
+                finite.add(name)
             here = difference(value, got)
-            if averaged is not None:
-                biggest[name] = max(biggest.get(name, 0.0), difference(value, averaged[i]).max_abs)
+            if name in averaged:
+                biggest[name] = max(biggest.get(name, 0.0), difference(value, averaged[name]).max_abs)
             if name not in found or worse(found[name].difference, here):
                 found[name] = OutputCheck(name, here, kind)
                 worst = _named(ports, arrays)
@@ -143,27 +149,90 @@ def _end_to_end(
         replace(c, noticed=biggest[c.name] > c.difference.max_abs, swapped=biggest[c.name]) if c.name in biggest else c
         for c in found.values()
     )
-    unwatched = [record.where for record in records if record.facts.declared and record.where not in drawn]
-    undeclared = f"what {unwatched[0]} gets was declared, and could not be watched" if unwatched else ""
-    return EndToEnd(checks, drawn, given, worst=worst, undeclared=undeclared)
+    open_ends = [f"what {r.where} gets was declared, and could not be watched" for r in records
+                 if r.facts.declared and r.where not in drawn]  # fmt: skip
+    open_ends += [f"output {name!r} is never finite" for name in found if name not in finite]
+    return EndToEnd(checks, drawn, given, tuple(said), worst, next(iter(open_ends), ""))
 
 
-def _same(expected: Mapping[str, Array], got: Mapping[str, Array]) -> bool:
-    pairs = zip(expected.values(), got.values(), strict=True)
-    return all(a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+@dataclass(frozen=True, eq=False)
+class _Around:
+    """What stands around the pools must be the same in both models.
+
+    Attributes:
+        original: as it was given.
+        base: the original, with pools at all converted paths.
+        made: the layers in their places in the converted model.
+        averages: average pools for the maxima among them.
+    """
+
+    original: Subject
+    base: Subject
+    made: Mapping[str, Any]
+    averages: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, original: Subject, converted: Subject, records: tuple[Record, ...]) -> _Around:
+        """Of a conversion."""
+        paths = [record.where for record in records]
+        base = original.with_pools(converted, paths)
+        averages = base.averages([record.where for record in records if not record.average])
+        return cls(original, base, converted.layers(paths), averages)
+
+    def differs(
+        self,
+        arrays: Sequence[Array],
+        expected: Mapping[str, Array],
+        results: Mapping[str, Array],
+        seen: Seen,
+        tolerance: float,
+    ) -> str:
+        """How the models differ apart from their pools, bit for bit where computations repeat; or nothing.
+
+        With its pools back the converted model is the original; and the original, its pools giving what the new
+        ones give, is the converted model.
+        """
+        slack = 0.0 if self.base.repeats else tolerance
+        if self.base is not self.original and not _same(expected, self.base(arrays, seen), slack):
+            return "with its pools put back the converted model gives other outputs: something else was changed"
+        if not _same(results, _paired(results, self.base(arrays, instead=self.made)), slack):
+            return "around its pools the converted model computes something else: something else was changed"
+        return ""
+
+    def averaged(self, arrays: Sequence[Array]) -> Mapping[str, Array]:
+        """The outputs with average pools."""
+        return self.base(arrays, instead=self.averages) if self.averages else {}
+
+
+def _paired(expected: Mapping[str, Array], got: Mapping[str, Array]) -> dict[str, Array]:
+    """Outputs under the names of the first model: by name, else by order.
+
+    Raises:
+        UsageError: where their numbers differ.
+    """
+    if len(expected) != len(got):
+        raise UsageError(f"the two models give {len(expected)} and {len(got)} outputs")
+    if expected.keys() == got.keys():
+        return dict(got)
+    return dict(zip(expected, got.values(), strict=True))
+
+
+def _same(expected: Mapping[str, Array], got: Mapping[str, Array], slack: float) -> bool:
+    pairs = [(value, got[name]) for name, value in expected.items()]
+    return all(a.shape == b.shape and difference(a, b).tolerance <= slack for a, b in pairs)
 
 
 def _known(
-    one: Sequence[Port],
-    other: Sequence[Port],
+    one: Subject,
+    other: Subject,
     order: Sequence[int],
     layouts: Layouts,
     given: Mapping[str, tuple[int, ...]],
 ) -> list[Port]:
     """The inputs of the first model, with what the user or the second model knows of their shapes."""
     found = []
-    for place, port in enumerate(one):
-        twin = other[order.index(place)]
+    for place, port in enumerate(one.inputs):
+        twin = other.inputs[order.index(place)]
         shape = given.get(port.name, given.get(twin.name, port.shape))
         if twin.shape is not None:
             theirs = moved_shape(twin.shape, layouts[1], layouts[0])
@@ -173,7 +242,7 @@ def _known(
                 f"the shape of the input {port.name!r} is not known; give shapes={{{port.name!r}: (1, 3, 224, 224)}}, "
                 "or convert with example inputs"
             )
-        found.append(replace(port, shape=shape, dtype=port.dtype or twin.dtype))
+        found.append(replace(port, shape=shape, dtype=port.dtype or twin.dtype or one.dtype))
     return found
 
 

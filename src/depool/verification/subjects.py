@@ -32,7 +32,7 @@ class Port:
     Attributes:
         name: as the model calls it.
         shape: None for a dynamic size; None as a whole where nothing is known of it.
-        dtype: NumPy's name of the element type.
+        dtype: NumPy's name of the element type; empty where it is not known.
     """
 
     name: str
@@ -47,28 +47,44 @@ class Subject(Protocol):
         framework: which.
         name: as printed.
         inputs: in order.
+        dtype: of its weights; what inputs have of which nothing is known.
+        repeats: whether the same computation gives the same bits again, as on CPUs.
         converted: what depool did to make it, if it did.
     """
 
     framework: Framework
     name: str
     inputs: tuple[Port, ...]
+    dtype: str
+    repeats: bool
     converted: Converted | None
 
-    def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
-        """Outputs by name, in evaluation; `seen` is told what its pools get."""
+    def __call__(
+        self, arrays: Sequence[Array], seen: Seen | None = None, instead: Mapping[str, Any] | None = None
+    ) -> dict[str, Array]:
+        """Outputs by name, in evaluation.
+
+        Args:
+            arrays: one for each input.
+            seen: is told what each pool gets.
+            instead: by path, layers that compute what the pools there give.
+        """
         ...
 
     def sides(self, where: str, converted: Any) -> tuple[Apply, Apply]:
         """The pool at a path, and what replaces it in a model converted from this one, as functions of one array."""
         ...
 
-    def restored(self, original: Any) -> Subject | None:
-        """A model converted from `original`, with the framework's own pools again; None where that is not known."""
+    def layers(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        """The layers at these paths."""
         ...
 
-    def averaged(self, paths: Sequence[str]) -> Subject | None:
-        """The same model with average pools in place of the max pools at these paths."""
+    def averages(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        """Average pools of the same windows as the max pools at these paths."""
+        ...
+
+    def with_pools(self, converted: Any, paths: Sequence[str]) -> Any:
+        """This model if it has pools at all these paths, else one made from `converted` that should be the same."""
         ...
 
     def state(self) -> Mapping[str, Array]:
@@ -144,6 +160,8 @@ class OnnxSubject:
 
     framework: Framework = "onnx"
     converted: Converted | None = None
+    dtype = "float32"
+    repeats = True
 
     def __init__(self, path: str) -> None:
         source = files.read(path)
@@ -164,9 +182,11 @@ class OnnxSubject:
         )
         self._outputs = [value.name for value in graph.output]
 
-    def __call__(self, arrays: Sequence[Array], seen: Seen | None = None) -> dict[str, Array]:
+    def __call__(
+        self, arrays: Sequence[Array], seen: Seen | None = None, instead: Mapping[str, Any] | None = None
+    ) -> dict[str, Array]:
         """Run."""
-        del seen
+        del seen, instead  # of pools in an ONNX file, pools.py
         feeds = {port.name: array for port, array in zip(self.inputs, arrays, strict=True)}
         return dict(zip(self._outputs, self._run(feeds), strict=True))
 
@@ -174,14 +194,18 @@ class OnnxSubject:
         """Not here: ONNX files are verified pool by pool in pools.py."""
         raise UsageError(f"{self.name} and {converted.name}: have no layer {where!r}")
 
-    def restored(self, original: Any) -> None:
-        """Not known here."""
-        del original
-
-    def averaged(self, paths: Sequence[str]) -> None:
-        """Not known here."""
+    def layers(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        """None here."""
         del paths
+        return {}
+
+    averages = layers
+
+    def with_pools(self, converted: Any, paths: Sequence[str]) -> OnnxSubject:
+        """Itself."""
+        del converted, paths
+        return self
 
     def state(self) -> Mapping[str, Array]:
-        """Not known here."""
+        """Not looked at here."""
         return {}
