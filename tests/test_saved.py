@@ -151,5 +151,5 @@ def test_a_missing_framework_is_named(tmp_path):
 
 
 def test_an_object_is_not_a_path():
-    with pytest.raises(UsageError, match="not dict"):
+    with pytest.raises(UsageError, match="a path is needed, not dict"):
         depool.convert({})

@@ -92,7 +92,7 @@ def convert(
         UsageError: an argument makes no sense.
     """
     _nonnegative(seed)
-    framework = _framework(path)
+    framework = _file(path)
     choice = Choice(scheme, form, channels, named(target), exact, pairing)
     if framework in {"torch", "keras"}:
         _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate)
@@ -164,6 +164,8 @@ def verify(
         raise UsageError(f"the tolerance must be a number of at least 0, not {tolerance}")
     if {_framework(original), _framework(converted)} != {"onnx"}:
         _onnx_only(nonfinite=nonfinite)
+        if layouts is not None and (len(layouts) != 2 or not {*layouts} <= {"NHWC", "NCHW"}):
+            raise UsageError(f"layouts must be two of NHWC and NCHW, such as ('NHWC', 'NCHW'), not {layouts!r}")
         check = Check(
             seed, None if data is None else Path(data), _shapes(shapes), _ranges(input_range), tolerance, end_to_end,
             counterexample=None if counterexample is None else Path(counterexample),
@@ -206,7 +208,7 @@ def inspect(
         FileError: the file cannot be read.
         UsageError: an argument makes no sense.
     """
-    if _framework(path) != "onnx":
+    if _file(path) != "onnx":
         raise UsageError(f"{path}: inspect reads ONNX files; depool convert says the same of this one as it converts")
     source = files.read(path)
     source = files.Source(prepared(source.model, _shapes(shapes), opset), source.folder, source.name)
@@ -246,6 +248,17 @@ def _framework(model: Any) -> Framework:
     if found is None:
         raise UsageError(f"a path or a model is needed, not {type(model).__name__}")
     return found
+
+
+def _file(path: Any) -> Framework:
+    """The framework of a file."""
+    if not isinstance(path, str | os.PathLike):
+        kind = type(path).__name__
+        raise UsageError(
+            f"a path is needed, not {kind}: this function takes a file; objects go to depool.torch.convert or "
+            "depool.keras.convert"
+        )
+    return _framework(path)
 
 
 def _onnx_only(**given: Any) -> None:

@@ -102,6 +102,35 @@ def test_dynamic_sizes_stay_dynamic(saved):
     assert before == after
 
 
+class Sized(nn.Module):
+    """A number among its arguments."""
+
+    def forward(self, x, k=3):
+        return F.max_pool2d(x, k)
+
+
+SIZES = {
+    "derived": (Net(), (20, 20), {2: 2 * Dim("h", min=6, max=30)}, ()),
+    "one symbol for two axes": (Net(), (20, 20), {2: Dim("n", min=12, max=40), 3: Dim("n", min=12, max=40)}, ()),
+    "narrow bounds": (Net(), (20, 21), {2: Dim("h", min=12, max=32)}, ()),
+    "a number as an argument": (Sized(), (20, 21), None, (2,)),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_files_of_all_kinds_of_sizes_convert_and_verify(name, tmp_path):
+    module, sizes, dims, more = SIZES[name]
+    dynamic = None if dims is None else (dims, *(None for _ in more))
+    program = export(module.eval(), (torch.randn(2, 3, *sizes), *more), dynamic=dynamic)
+    exported.save(program, tmp_path / "model.pt2")
+    made = depool.convert(tmp_path / "model.pt2", pools="all")
+    assert made.verdict.equal is True
+    before, after = (
+        sorted(str(v) for v in p.range_constraints.values()) for p in (program, exported.load(str(made.path)))
+    )
+    assert before == after
+
+
 def test_structured_inputs_and_outputs(saved):
     args, kwargs = ({"x": torch.randn(2, 3, 12, 12)},), {"other": torch.randn(2, 3, 8, 8)}
     program = export(Named().eval(), args, kwargs, {"data": {"x": {0: Dim("n")}}, "other": {0: Dim("n")}})

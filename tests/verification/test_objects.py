@@ -93,6 +93,63 @@ def test_another_forward_is_a_change(pair):
     assert "something else was changed" in verdict.summary
 
 
+class Tapped(nn.Module):
+    """Looks at the class of its layers, as encoders do that take a tap before each pool."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), nn.Conv2d(3, 3, 3), nn.MaxPool2d(2)])
+
+    def forward(self, x):
+        taps = 0.0
+        for layer in self.layers:
+            if isinstance(layer, nn.MaxPool2d):
+                taps = taps + x.mean((1, 2, 3))
+            x = layer(x)
+        return x.mean((1, 2, 3)) + taps
+
+
+def test_a_forward_that_asks_for_the_class_of_a_pool_is_noticed():
+    original = Tapped().eval()
+    converted = depool.torch.convert(original)
+    verdict = depool.verify(original, converted, shapes={"x": (2, 2, 16, 16)})
+    assert verdict.equal is False
+    assert "around its pools the converted model computes something else" in verdict.summary
+
+
+def test_hooks_on_pools_belong_to_both_models():
+    original = nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2)).eval()
+    original[1].register_forward_hook(lambda _module, _args, output: output * 1.5)
+    assert depool.verify(original, depool.torch.convert(original, torch.randn(1, 2, 9, 9))).equal is True
+
+
+def test_inputs_of_integers_are_known_from_the_conversion():
+    original = nn.Sequential(nn.Embedding(10, 4), nn.MaxPool1d(2)).eval()
+    converted = depool.torch.convert(original, torch.randint(0, 10, (2, 6)))
+    assert depool.verify(original, converted).equal is True
+
+
+def test_outputs_that_are_never_finite_say_nothing():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3))
+    model[0].weight.data.fill_(float("nan"))
+    verdict = depool.verify(model, copy.deepcopy(model), shapes={"input": (1, 2, 5, 5)})
+    assert verdict.equal is None
+    assert "is never finite" in verdict.summary
+
+
+def test_outputs_are_paired_by_name():
+    class Two(nn.Module):
+        def __init__(self, swapped):
+            super().__init__()
+            self.swapped = swapped
+
+        def forward(self, x):
+            found = {"a": x, "b": -x}
+            return dict(reversed(found.items())) if self.swapped else found
+
+    assert depool.verify(Two(False), Two(True), shapes={"x": (2, 3)}).equal is True
+
+
 def test_a_broken_assumption_is_no_proof(pair):
     assumed = depool.torch.convert(pair[0], torch.randn(2, 3, 16, 14), assume_nonnegative=True)
     verdict = depool.verify(pair[0], assumed)
@@ -167,6 +224,18 @@ def test_the_users_own_data_decide_whether_a_declaration_holds(tmp_path):
     assert depool.verify(net, assumed, data=tmp_path / "real.npz").equal is True
     with pytest.raises(UsageError, match="has no array 'input'; it has x"):
         depool.verify(net, assumed, data=tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("layouts", ["NHWC", ("NCHW",), ("up", "NCHW")])
+def test_layouts_are_two_known_words(pair, layouts):
+    with pytest.raises(UsageError, match="layouts must be two of NHWC and NCHW"):
+        depool.verify(*pair, layouts=layouts)
+
+
+@pytest.mark.parametrize("function", [depool.convert, depool.inspect])
+def test_functions_of_files_name_those_of_objects(function):
+    with pytest.raises(UsageError, match=r"takes a file.*depool\.torch\.convert"):
+        function(nn.MaxPool2d(2))
 
 
 def test_what_is_no_model_is_refused(pair):

@@ -135,15 +135,29 @@ def _dynamic(program: Program) -> Any:
     placeholders = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     known: dict[Any, Any] = {}
     for symbol, bounds in program.range_constraints.items():
-        limits = {name: int(end) for name, end in (("min", bounds.lower), ("max", bounds.upper)) if end.is_Integer}
-        known[symbol] = torch.export.Dim(str(symbol), **limits)
+        if symbol.is_Symbol:
+            limits = {name: int(end) for name, end in (("min", bounds.lower), ("max", bounds.upper)) if end.is_Integer}
+            known[symbol] = torch.export.Dim(str(symbol), **limits)
+
+    def dim(expression: Any) -> Any:
+        """A size, or a multiple of one plus a number."""
+        if expression in known:
+            return known[expression]
+        symbols = list(expression.free_symbols)
+        if len(symbols) != 1 or symbols[0] not in known:
+            return torch.export.Dim.DYNAMIC
+        factor = expression.coeff(symbols[0], 1)
+        rest = expression - factor * symbols[0]
+        if not (factor.is_Integer and rest.is_Integer):
+            return torch.export.Dim.DYNAMIC
+        scaled = known[symbols[0]] * int(factor) if factor != 1 else known[symbols[0]]
+        return scaled + int(rest) if rest else scaled
 
     def dims(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return None
         symbolic: list[Any] = list(value.shape)
-        sizes = {axis: n.node.expr for axis, n in enumerate(symbolic) if not isinstance(n, int)}
-        return {axis: known.get(expression, torch.export.Dim.DYNAMIC) for axis, expression in sizes.items()}
+        return {axis: dim(n.node.expr) for axis, n in enumerate(symbolic) if not isinstance(n, int)}
 
     inputs = [dims(placeholders.get(str(name))) for name in program.graph_signature.user_inputs]
     args, kwargs = pytree.tree_unflatten(inputs, program.call_spec.in_spec)
