@@ -26,10 +26,17 @@ LAYOUTS = [
 OBJECTS = [
     (
         "nobody looks whether anything but the pools was changed",
-        "verification/objects.py",
-        "if restored is not None and not _same(",
-        "if restored is None and not _same(",
-        tests("verification/test_objects", "another_forward_is_a_change"),
+        "verification/around.py",
+        "if not _same(results, paired(",
+        "if not results and not _same(results, paired(",
+        tests("verification/test_objects", "a_forward_that_asks_for_the_class_of_a_pool_is_noticed"),
+    ),
+    (
+        "a lifted forward is not held against the original",
+        "verification/around.py",
+        "if self.base is not self.original and not",
+        "if self.base is self.original and not",
+        tests("verification/test_objects", "another_weight_is_a_change"),
     ),
     (
         "a pool of an object may be off by any amount",
@@ -85,8 +92,8 @@ EXPORTED = [
     (
         "dynamic sizes of an exported program are frozen",
         "torch/exported.py",
-        "known.get(expression, torch.export.Dim.DYNAMIC)",
-        "torch.export.Dim.STATIC",
+        "return known[expression]",
+        "return torch.export.Dim.STATIC",
         tests("torch/test_exported", "dynamic_sizes_stay_dynamic"),
     ),
     (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -13,13 +13,14 @@ from depool.errors import UsageError
 from depool.numerics import TYPES
 from depool.program import Array
 from depool.record import Record
+from depool.verification.around import Around, paired
 from depool.verification.compare import difference, worse
 from depool.verification.inputs import MODEL_KINDS, dims_of, model_values, pool_inputs
 from depool.verification.judge import judge, notes
 from depool.verification.layouts import Layouts, matched, moved, moved_shape, settled
 from depool.verification.models import GIVEN, EndToEnd, given_arrays, refuse_unusable
 from depool.verification.pools import Broken, compared, promise
-from depool.verification.subjects import Port, Seen, Subject
+from depool.verification.subjects import Port, Subject
 from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
 from depool.verification.verify import Check, Progress, save
 
@@ -106,7 +107,7 @@ def _end_to_end(
     order = matched(original.inputs, converted.inputs)
     layout = layouts or settled(original, converted, order)
     ports = _known(original, converted, order, layout, dict(check.shapes))
-    around = _Around.of(original, converted, records) if records else None
+    around = Around.of(original, converted, records) if records else None
     found: dict[str, OutputCheck] = {}
     drawn: dict[str, tuple[float, float]] = {}
     given: dict[str, tuple[float, float]] = {}
@@ -126,7 +127,7 @@ def _end_to_end(
         progress("end to end", count, len(MODEL_KINDS))
         watched = given if kind == GIVEN else drawn
         expected = original(arrays, seen)
-        results = _paired(expected, converted([moved(arrays[place], *layout) for place in order]))
+        results = paired(expected, converted([moved(arrays[place], *layout) for place in order]))
         if around is not None and (text := around.differs(arrays, expected, results, seen, check.tolerance)):
             return EndToEnd(notes=(text,), failed=_named(ports, arrays))
         averaged = around.averaged(arrays) if around is not None else {}
@@ -153,73 +154,6 @@ def _end_to_end(
                  if r.facts.declared and r.where not in drawn]  # fmt: skip
     open_ends += [f"output {name!r} is never finite" for name in found if name not in finite]
     return EndToEnd(checks, drawn, given, tuple(said), worst, next(iter(open_ends), ""))
-
-
-@dataclass(frozen=True, eq=False)
-class _Around:
-    """What stands around the pools must be the same in both models.
-
-    Attributes:
-        original: as it was given.
-        base: the original, with pools at all converted paths.
-        made: the layers in their places in the converted model.
-        averages: average pools for the maxima among them.
-    """
-
-    original: Subject
-    base: Subject
-    made: Mapping[str, Any]
-    averages: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, original: Subject, converted: Subject, records: tuple[Record, ...]) -> _Around:
-        """Of a conversion."""
-        paths = [record.where for record in records]
-        base = original.with_pools(converted, paths)
-        averages = base.averages([record.where for record in records if not record.average])
-        return cls(original, base, converted.layers(paths), averages)
-
-    def differs(
-        self,
-        arrays: Sequence[Array],
-        expected: Mapping[str, Array],
-        results: Mapping[str, Array],
-        seen: Seen,
-        tolerance: float,
-    ) -> str:
-        """How the models differ apart from their pools, bit for bit where computations repeat; or nothing.
-
-        With its pools back the converted model is the original; and the original, its pools giving what the new
-        ones give, is the converted model.
-        """
-        slack = 0.0 if self.base.repeats else tolerance
-        if self.base is not self.original and not _same(expected, self.base(arrays, seen), slack):
-            return "with its pools put back the converted model gives other outputs: something else was changed"
-        if not _same(results, _paired(results, self.base(arrays, instead=self.made)), slack):
-            return "around its pools the converted model computes something else: something else was changed"
-        return ""
-
-    def averaged(self, arrays: Sequence[Array]) -> Mapping[str, Array]:
-        """The outputs with average pools."""
-        return self.base(arrays, instead=self.averages) if self.averages else {}
-
-
-def _paired(expected: Mapping[str, Array], got: Mapping[str, Array]) -> dict[str, Array]:
-    """Outputs under the names of the first model: by name, else by order.
-
-    Raises:
-        UsageError: where their numbers differ.
-    """
-    if len(expected) != len(got):
-        raise UsageError(f"the two models give {len(expected)} and {len(got)} outputs")
-    if expected.keys() == got.keys():
-        return dict(got)
-    return dict(zip(expected, got.values(), strict=True))
-
-
-def _same(expected: Mapping[str, Array], got: Mapping[str, Array], slack: float) -> bool:
-    pairs = [(value, got[name]) for name, value in expected.items()]
-    return all(a.shape == b.shape and difference(a, b).tolerance <= slack for a, b in pairs)
 
 
 def _known(
