@@ -247,6 +247,8 @@ def test_selection_by_kind_and_name():
     assert chosen(skip=("pool", "m*")) == {"stem"}
     with pytest.raises(UsageError, match="no pool is named like nothing"):
         depool.keras.convert(model, only=("nothing",))
+    with pytest.raises(UsageError, match="pools must be max or all, not 'avg'"):
+        depool.keras.convert(model, pools="avg")
 
 
 def test_a_layer_is_no_model():
