@@ -55,7 +55,8 @@ def convert(
         allow_partial: leave refused pools as they are instead of failing.
 
     Returns:
-        The new model; its attribute `depool` is a `Converted`: what was done, pool by pool.
+        The new model; its attribute `depool` is a `Converted`: what was done, pool by pool, in this conversion and in
+        those before it.
 
     Raises:
         NotConverted: a selected pool was refused, or the model cannot be copied.
@@ -92,9 +93,10 @@ def convert_model(model: keras.Model, wishes: Wishes) -> keras.Model:
     except Refused as refused:
         raise NotConverted((refused.refusal,)) from refused
     _check(new, done, made)
+    earlier: Converted = getattr(model, "depool", Converted((), (), (), ()))  # what it did stands at the same paths
     new.depool = Converted(
-        tuple(_record(*pair) for pair in done),
-        tuple(conversion for _, conversion in done),
+        (*earlier.records, *(_record(*pair) for pair in done)),
+        (*earlier.conversions, *(conversion for _, conversion in done)),
         tuple(refusals),
         tuple(item.refusal for item in found if isinstance(item, Left) and not item.selected),
     )
