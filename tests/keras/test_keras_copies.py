@@ -10,6 +10,7 @@ import depool.keras
 from depool import NotConverted
 
 layers = keras.layers
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, of PyTorch's
 
 
 def signed(*shape):
@@ -19,6 +20,58 @@ def signed(*shape):
 
 def model_of(shape, *made):
     return keras.Sequential([keras.Input(shape), *made])
+
+
+class Counted(layers.Layer):
+    """A layer that writes something of its own into files, beside its variables."""
+
+    def __init__(self, **words):
+        super().__init__(**words)
+        self.factor = 1.0
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["factor"] = self.factor
+
+    def load_own_variables(self, store):
+        self.factor = float(store.pop("factor"))
+        super().load_own_variables(store)
+
+    def call(self, x):
+        return x * self.factor
+
+
+def adapted(layer, data):
+    layer.adapt(data)
+    return layer
+
+
+def test_adapted_means_are_kept():
+    data = (3 * np.random.default_rng(0).normal(size=(20, 8, 8, 3)) + 5).astype(np.float32)
+    model = model_of((8, 8, 3), adapted(layers.Normalization(), data), layers.MaxPooling2D(2))
+    new = depool.keras.convert(model, exact=True)
+    x = signed(2, 8, 8, 3)
+    assert np.array_equal(run(model, x), run(new, x))
+
+
+def test_what_a_class_writes_into_files_is_kept():
+    scaled = Counted()
+    scaled.factor = 3.0
+    model = model_of((8, 8, 3), scaled, layers.MaxPooling2D(2))
+    new = depool.keras.convert(model, exact=True)
+    x = signed(2, 8, 8, 3)
+    assert np.array_equal(run(model, x), run(new, x))
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64:UserWarning")  # JAX, of every integer input
+def test_tables_are_kept():
+    pytest.importorskip("tensorflow", reason="Keras keeps tables in TensorFlow, whatever its backend")
+    start = keras.Input((8,), dtype="int64")
+    codes = adapted(layers.IntegerLookup(), np.array([3, 5, 7, 9]))(start)
+    model = keras.Model(start, layers.MaxPooling1D(2)(layers.Embedding(6, 3)(codes)))
+    new = depool.keras.convert(model, exact=True)
+    x = np.arange(16).reshape(2, 8)
+    assert np.array_equal(run(model, x), run(new, x))
 
 
 def patched(call):
