@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from depool.errors import Refused
+from depool.keras.arrays import array
 from depool.keras.graph import graph, inside, walk
 from depool.keras.spec import builtin
 
@@ -191,17 +191,11 @@ def _same_state(op: Any, made: Any) -> None:
     if (type(op).save_own_variables, type(op).load_own_variables) != default:
         store: dict[str, Any] = {}
         op.save_own_variables(store)
-        made.load_own_variables({key: _array(value) for key, value in store.items()})
+        made.load_own_variables({key: array(value) for key, value in store.items()})
     if hasattr(op, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
             op.save_assets(folder)
             made.load_assets(folder)
-
-
-def _array(value: Any) -> Any:
-    """What a file would give back; in memory of its own."""
-    tensor = value.value if isinstance(value, keras.Variable) else value
-    return np.array(keras.ops.convert_to_numpy(tensor) if keras.ops.is_tensor(tensor) else tensor)
 
 
 def _assign(pairs: Iterable[tuple[Any, Any]]) -> None:
