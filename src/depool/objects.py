@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from depool.choose import Choice
 from depool.conversion import Conversion
-from depool.errors import Refusal
+from depool.errors import Refusal, UsageError
 from depool.geometry import Kind
 from depool.record import Record
 
@@ -22,6 +22,9 @@ class Wishes:
         only, skip: patterns of the pools' paths in the model, or of the last name in them (as in a shell: * and ?).
         nonnegative: the inputs of all selected pools are known to be >= 0.
         allow_partial: leave refused pools as they are instead of failing.
+
+    Raises:
+        UsageError: where `pools` is neither.
     """
 
     choice: Choice = Choice()
@@ -30,6 +33,10 @@ class Wishes:
     skip: tuple[str, ...] = ()
     nonnegative: bool = False
     allow_partial: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pools not in {"max", "all"}:
+            raise UsageError(f"pools must be max or all, not {self.pools!r}")
 
     def selects(self, kind: Kind, where: str) -> bool:
         """Whether a pool is to be converted; `where` is its path, with / or . between the names."""

@@ -247,6 +247,8 @@ def test_selection_by_kind_and_name():
     assert chosen(skip=("pool", "m*")) == {"stem"}
     with pytest.raises(UsageError, match="no pool is named like nothing"):
         depool.keras.convert(model, only=("nothing",))
+    with pytest.raises(UsageError, match="pools must be max or all, not 'avg'"):
+        depool.keras.convert(model, pools="avg")
 
 
 def test_a_layer_is_no_model():
@@ -305,5 +307,17 @@ def test_dynamic_sizes_take_any_size():
 def test_a_converted_model_has_nothing_left_to_convert():
     new = depool.keras.convert(nested())
     again = depool.keras.convert(new)
-    assert not again.depool.records
+    assert again.depool.records == new.depool.records
     assert sorted(operations(again)) == sorted(operations(new))
+
+
+def test_a_second_conversion_tells_of_both():
+    model = functional((9, 9, 2), layers.MaxPooling2D(3, 2, "same", name="a"), layers.AveragePooling2D(2, name="b"))
+    first = depool.keras.convert(model, only=["a"])
+    both_of_them = depool.keras.convert(first, only=["b"])
+    assert [record.where for record in first.depool.records] == ["a"]
+    assert [record.where for record in both_of_them.depool.records] == ["a", "b"]
+    assert [made.scheme for made in both_of_them.depool.conversions] == ["tree", "average"]
+    assert depool.verify(model, both_of_them).equal
+    operations(both_of_them)["a"].weights[0].assign_add(operations(both_of_them)["a"].weights[0])
+    assert depool.verify(model, both_of_them).equal is False

@@ -13,6 +13,7 @@ from depool.conversion import Conversion
 from depool.errors import NotConverted, Refused, UsageError
 from depool.geometry import PoolSpec
 from depool.keras.build import Place, layers_of
+from depool.keras.equality import check_copy
 from depool.keras.find import Left, PoolSite, find
 from depool.keras.graph import operations
 from depool.keras.rebuild import rebuilt
@@ -42,7 +43,8 @@ def convert(
     names, weights, shared and nested models, trainable flags, dtype policies, compile state.
 
     Args:
-        model: Functional, Sequential, or subclassed with get_config; built. It stays as it is.
+        model: Functional, Sequential, or subclassed with get_config; built. It stays as it is. It is run once in
+            evaluation, on random numbers, to see that its copy computes the same.
         scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
@@ -55,7 +57,8 @@ def convert(
         allow_partial: leave refused pools as they are instead of failing.
 
     Returns:
-        The new model; its attribute `depool` is a `Converted`: what was done, pool by pool.
+        The new model; its attribute `depool` is a `Converted`: what was done, pool by pool, in this conversion and in
+        those before it.
 
     Raises:
         NotConverted: a selected pool was refused, or the model cannot be copied.
@@ -89,12 +92,14 @@ def convert_model(model: keras.Model, wishes: Wishes) -> keras.Model:
     made = {id(site.pool.op): _built(site, conversion) for site, conversion in done}
     try:
         new = rebuilt(model, made)
+        _check_places(new, done, made)
+        check_copy(model, new, {site.where: (site.pool.op, made[id(site.pool.op)]) for site, _ in done})
     except Refused as refused:
         raise NotConverted((refused.refusal,)) from refused
-    _check(new, done, made)
+    earlier: Converted = getattr(model, "depool", Converted((), (), (), ()))  # what it did stands at the same paths
     new.depool = Converted(
-        tuple(_record(*pair) for pair in done),
-        tuple(conversion for _, conversion in done),
+        (*earlier.records, *(_record(*pair) for pair in done)),
+        (*earlier.conversions, *(conversion for _, conversion in done)),
         tuple(refusals),
         tuple(item.refusal for item in found if isinstance(item, Left) and not item.selected),
     )
@@ -153,22 +158,21 @@ def _built(site: PoolSite, made: Conversion) -> keras.Model:
     return layers_of(made.program, place, made.channels == "dense")
 
 
-def _check(new: keras.Model, done: list[tuple[PoolSite, Conversion]], made: dict[int, keras.Model]) -> None:
+def _check_places(new: keras.Model, done: list[tuple[PoolSite, Conversion]], made: dict[int, keras.Model]) -> None:
     """Every replacement must stand where its pool stood.
 
     Raises:
-        NotConverted: NOT_REBUILT.
+        Refused: NOT_REBUILT.
     """
     there = operations(new)
     for site, _ in done:
         if there.get(site.where) is not made[id(site.pool.op)]:
-            refused = Refused(
+            raise Refused(
                 "NOT_REBUILT",
                 "the layer that holds it keeps it where it cannot be exchanged.",
                 "Hold it in an attribute, a list or a dict of the layer, or leave this pool out (skip).",
                 site.where,
             )
-            raise NotConverted((refused.refusal,)) from refused
 
 
 def _record(site: PoolSite, made: Conversion) -> Record:

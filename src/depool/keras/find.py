@@ -77,6 +77,12 @@ def _site(found: Pool, where: str, calls: list[Use], inside: bool) -> PoolSite:
             f"{type(found.op).__name__} is derived from {found.base}, and what it computes is its own.",
             f"Use {found.base} itself, or leave this pool out (skip).",
         )
+    if "call" in vars(found.op):
+        raise Refused(
+            "CUSTOM_POOL",
+            "its call was replaced by another function, and what that computes is its own.",
+            "Make a class of your own for it, or leave this pool out (skip).",
+        )
     if not calls:
         raise Refused(
             "UNBUILT",

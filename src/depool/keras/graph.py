@@ -11,6 +11,7 @@ from keras.src.backend import compute_output_spec  # Keras has no public way to 
 
 from depool.facts import InputFacts
 from depool.geometry import Size
+from depool.keras.calls import Call, calls_replaced
 from depool.keras.facts import UNKNOWN, joined, result
 from depool.keras.spec import pool
 
@@ -113,30 +114,24 @@ def uses(model: keras.Model) -> dict[int, list[Use]]:
 
 def _observe(op: Any, args: Any, kwargs: Any, found: dict[int, list[Use]]) -> None:
     """Note how an operation's own code uses the pools inside it, by having Keras trace that code."""
-    pools = [inner for inner in inside(op) if pool(inner) is not None]
+    pools = {str(id(inner)): inner for inner in inside(op) if pool(inner) is not None}
     if not pools:
         return
 
-    def noting(inner: Any) -> Any:
-        call = inner.call
-
+    def noting(key: str, call: Call) -> Call:
         def noted(x: Any, *more: Any, **words: Any) -> Any:
             masked = words.get("mask") is not None or getattr(x, "_keras_mask", None) is not None
             use = Use(tuple(x.shape), keras.backend.standardize_dtype(x.dtype), UNKNOWN, masked)
-            found.setdefault(id(inner), []).append(use)
+            found.setdefault(int(key), []).append(use)
             return call(x, *more, **words)
 
         return noted
 
-    for inner in pools:
-        inner.call = noting(inner)
     try:
-        compute_output_spec(op, *args, **kwargs)
+        with calls_replaced(pools, noting):
+            compute_output_spec(op, *args, **kwargs)
     except Exception:  # noqa: BLE001 - it is the user's code; a pool of which no use is known is refused
-        found |= {id(inner): [] for inner in pools}
-    finally:
-        for inner in pools:
-            del inner.call
+        found |= {int(key): [] for key in pools}
 
 
 def _in_order(whole: Any) -> Iterator[Any]:

@@ -7,12 +7,14 @@ layers that hold replaced ones       copies whose attributes are exchanged
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 
 from depool.errors import Refused
+from depool.keras.arrays import array
 from depool.keras.graph import graph, inside, walk
 from depool.keras.spec import builtin
 
@@ -37,7 +39,9 @@ def rebuilt(model: keras.Model, replacements: Mapping[int, keras.Model]) -> kera
             if graph(model) is None:
                 new.build_from_config(model.get_build_config())
             copier.fill()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except Refused:
+            raise
+        except Exception as error:
             raise _not_rebuilt(f"{model.name} ({type(model).__name__})", str(error)) from error
     for _, op, _ in [("", model, False), *walk(model)]:
         if graph(op) is not None and id(op) in copier.copies:
@@ -172,8 +176,26 @@ def _same_values(op: Any, made: Any) -> list[tuple[Any, Any]]:
     alike = all(tuple(a.shape) == tuple(b.shape) for a, b in pairs)
     if len(op.variables) != len(made.variables) or not alike:
         raise _not_rebuilt(f"{op.name} ({type(op).__name__})", "its copy has other variables")
-    _assign(pairs)
+    for a, b in zip(op._flatten_layers(), made._flatten_layers(), strict=True):
+        _same_state(a, b)
+    _assign(pairs)  # last, since Keras' own layers store some variables otherwise than they hold them
     return pairs
+
+
+def _same_state(op: Any, made: Any) -> None:
+    """Give one copied layer what its original's class would write into a file, such as a table or means.
+
+    Keras' default, which stores the layer's variables alone, is left to `_assign`.
+    """
+    default = keras.Layer.save_own_variables, keras.Layer.load_own_variables
+    if (type(op).save_own_variables, type(op).load_own_variables) != default:
+        store: dict[str, Any] = {}
+        op.save_own_variables(store)
+        made.load_own_variables({key: array(value) for key, value in store.items()})
+    if hasattr(op, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            op.save_assets(folder)
+            made.load_assets(folder)
 
 
 def _assign(pairs: Iterable[tuple[Any, Any]]) -> None:

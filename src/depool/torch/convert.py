@@ -75,8 +75,6 @@ def convert(
     if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
         kind = type(module).__name__
         raise UsageError(f"an nn.Module is needed, not {kind}; convert before torch.jit.script or torch.compile")
-    if pools not in {"max", "all"}:
-        raise UsageError(f"pools must be max or all, not {pools!r}")
     wishes = Wishes(
         Choice(scheme, form, channels, target, exact, pairing),
         pools,
