@@ -224,6 +224,25 @@ def test_buffers_are_counted_on_calls_alone():
     assert converted.steps == 2
 
 
+def test_a_conversion_counts_and_remembers_nothing():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.last = 0, None
+            self.register_buffer("steps", torch.zeros(1))
+
+        def forward(self, x):
+            self.calls, self.last = self.calls + 1, x
+            self.steps.add_(1)
+            x += 1
+            return x
+
+    x = X.clone()
+    converted = depool.torch.convert(nn.Sequential(Counting(), nn.MaxPool2d(2)), x)
+    assert (converted[0].calls, converted[0].last, converted[0].steps) == (0, None, 0)
+    assert torch.equal(x, X)
+
+
 def test_a_kernel_computed_from_the_input_is_refused():
     class Global(nn.Module):
         def forward(self, x):

@@ -1,6 +1,7 @@
 """Which inputs of pools are taken to be >= 0, and above all which must not be: a wrong fact is a wrong answer."""
 
 import operator
+from collections import deque
 
 import pytest
 
@@ -353,6 +354,26 @@ def test_tracing_leaves_the_modes_alone():
     before = [module.training for module in model.modules()]
     nonnegative_inputs(model)
     assert [module.training for module in model.modules()] == before
+
+
+class Remembers(nn.Module):
+    """Counts its calls, and keeps what it got."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.last, self.log = 0, None, deque()
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = x
+        self.log.append(x)
+        return torch.relu(x)
+
+
+def test_children_are_as_they_were_before_a_trace():
+    model = nn.Sequential(nn.Sequential(Remembers()), nn.MaxPool2d(2))
+    assert known(model) == []
+    assert (model[0][0].calls, model[0][0].last, len(model[0][0].log)) == (0, None, 0)
 
 
 def test_aten_operators_of_an_exported_graph():
