@@ -112,8 +112,8 @@ LAYER = [
     (
         "another type keeps the constants",
         "torch/pool.py",
-        "if self.anchor.dtype != planned:",
-        "if not planned:",
+        "if self.anchor is not before:",
+        "if before is None:",
         tests(POOL, "another_type_is_planned_anew[dilated-torch.float16-True]"),
     ),
     (

@@ -116,10 +116,14 @@ class ConvPool(nn.Module):
         self.result: int = steps[-1].slot
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Follow `to`, `half`, `cuda` and their like; another type needs other constants, and so another plan."""
-        planned = self.anchor.dtype
+        """Follow `to`, `half`, `to_empty` and their like; what makes new tensors has the constants built again.
+
+        Another type needs other constants, and so another plan; and those that were on meta, or went through
+        `to_empty`, are in no state_dict.
+        """
+        before = self.anchor
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.anchor.dtype != planned:
+        if self.anchor is not before:
             self._build(self.anchor.dtype, self.anchor.device)
         return self
 
@@ -131,6 +135,8 @@ class ConvPool(nn.Module):
 
     @torch.jit.unused
     def _eager(self, x: Tensor) -> Tensor:
+        if self.anchor.is_meta and not x.is_meta:  # the others were assigned by load_state_dict(assign=True)
+            self._build(self.anchor.dtype, x.device)
         if x.dtype != self.anchor.dtype:
             self._adopt(x.dtype)
         kind = x.device.type
