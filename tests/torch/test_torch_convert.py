@@ -264,6 +264,48 @@ def test_a_replaced_forward_is_not_rewritten():
     assert refused(model)[0][0] == "NOT_TRACEABLE"
 
 
+class Tapped(nn.Module):
+    """Reads its layers' types and attributes."""
+
+    def __init__(self, asks):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(4, 2, 1))
+        self.asks = asks
+
+    def forward(self, x):
+        taps = []
+        for layer in self.features:
+            if self.asks and isinstance(layer, nn.MaxPool2d):
+                taps.append(x.mean())
+            x = layer(x)
+        return {"y": x * self.features[1].kernel_size + self.features[1].stride, "taps": taps}
+
+
+def test_a_forward_that_asks_for_the_type_of_its_pools():
+    assert refused(Tapped(asks=True)) == [("BEHAVES_OTHERWISE", "")]
+    assert refused(Tapped(asks=True), allow_partial=True) == [("BEHAVES_OTHERWISE", "")]
+    model = Tapped(asks=False)
+    converted = depool.torch.convert(model, X, exact=True)
+    assert torch.equal(converted(X)["y"], model(X)["y"])
+
+
+def test_the_result_of_an_average_may_round():
+    class Steep(nn.Module):
+        def forward(self, x):
+            return (F.avg_pool2d(x, 3) * 2.0**20).sin()
+
+    x = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(depool.torch.convert(Steep(), x)(x), Steep()(x))
+
+
+def test_geometry_may_be_read():
+    for pool in (nn.MaxPool2d(3, padding=1), nn.AvgPool2d((2, 3), ceil_mode=True), nn.AdaptiveAvgPool2d((None, 2))):
+        converted = depool.torch.convert(pool, X)
+        public = {name for name in vars(pool) if not name.startswith("_")}
+        assert {name: getattr(converted, name) for name in public} == {name: getattr(pool, name) for name in public}
+        assert torch.equal(converted(input=X), converted(X))
+
+
 def test_mistakes_of_the_caller():
     with pytest.raises(UsageError, match="is needed, not function"):
         depool.torch.convert(F.relu)

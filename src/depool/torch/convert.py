@@ -19,10 +19,11 @@ from depool.geometry import Kind
 from depool.objects import Converted, Wishes
 from depool.record import Record
 from depool.target import Target, named
+from depool.torch.compare import check_forward
 from depool.torch.facts import nonnegative_inputs
 from depool.torch.functional import lift, named_in_code, not_traceable
 from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
-from depool.torch.spec import geometry, is_pool, kind_of
+from depool.torch.spec import GEOMETRY, geometry, is_pool, kind_of
 from depool.torch.watch import Seen, arguments, watch
 
 
@@ -92,16 +93,16 @@ def convert(
 
 def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Module:
     args, kwargs = arguments(example_inputs)
-    runs = example_inputs is not None
-    owners = watch(model, args, kwargs).owners if runs else dict(filter(itemgetter(1), map(_named, model.modules())))
+    first = watch(model, args, kwargs) if example_inputs is not None else None
+    owners = dict(filter(itemgetter(1), map(_named, model.modules()))) if first is None else first.owners
     refusals: list[Refusal] = []
     for path, owner in list(model.named_modules()):
         if owner in owners:
             kind: Kind = "average" if all("avg" in name for name in owners[owner]) else "max"
             refusals += [r for r in lift(owner, path) if wishes.selects(kind, r.where)]
-    if not runs:
+    if first is None:
         return replace_pools(model, {}, nonnegative_inputs(model), refusals, wishes)
-    again = watch(model, args, kwargs)
+    again = watch(model, args, kwargs) if owners else first
     said = {refusal.where for refusal in refusals}
     for path, owner in list(model.named_modules()):
         for name in sorted(again.owners.get(owner, ())):
@@ -110,8 +111,10 @@ def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Modu
             if wishes.selects(kind, where) and said.isdisjoint({path, where}):
                 refused = not_traceable(f"{name} is called from outside of it, such as from a hook").refusal
                 refusals.append(replace(refused, where=where))
+    native = copy.deepcopy(model)
     result = replace_pools(model, again.seen, nonnegative_inputs(model), refusals, wishes)
     done: Any = result.depool
+    check_forward(first.output, native, result, [record.where for record in done.records], args, kwargs)
     result.depool = replace(done, inputs=_inputs(model, args, kwargs))
     return result
 
@@ -222,9 +225,9 @@ def replaced(model: nn.Module, made: Mapping[nn.Module, nn.Module]) -> nn.Module
 
 
 def _like(pool: nn.Module, made: ConvPool) -> ConvPool:
-    """With the hooks and the mode of the pool."""
+    """With the hooks and the mode of the pool, and its geometry for forwards that read it."""
     for name, value in vars(pool).items():
-        if "hooks" in name and value:
+        if name in GEOMETRY or ("hooks" in name and value):
             setattr(made, name, value)
     return made.train(pool.training)
 

@@ -127,11 +127,11 @@ class ConvPool(nn.Module):
             self._build(self.anchor.dtype, self.anchor.device)
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as the pools of torch.nn call it
         """Pool."""
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return self._eager(x)
-        return self._run(x)
+            return self._eager(input)
+        return self._run(input)
 
     @torch.jit.unused
     def _eager(self, x: Tensor) -> Tensor:

@@ -32,6 +32,12 @@ MODULES = {
 }
 """The module that does what a function of this name does; both take the same arguments in the same order."""
 
+GEOMETRY = {
+    "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices", "count_include_pad",
+    "divisor_override", "output_size",
+}  # fmt: skip
+"""The public attributes of pooling modules."""
+
 
 @dataclass(frozen=True)
 class Geometry:

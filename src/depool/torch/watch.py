@@ -101,8 +101,9 @@ def watch(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Wa
 def run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a model, which stays in evaluation, gives for copies of the arguments, without gradients.
 
-    Nothing is drawn from the random state, so that each run draws the same.
+    Each run draws the same random numbers, and leaves the random state as it was.
     """
     args, kwargs = pytree.tree_map_only(Tensor, lambda x: x.detach().clone(), (args, kwargs))
     with torch.no_grad(), torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(0)
         return model.eval()(*args, **kwargs)
