@@ -252,6 +252,56 @@ def test_a_kernel_computed_from_the_input_is_refused():
     assert depool.torch.convert(nn.Sequential(Global(), nn.MaxPool2d(1)), X, pools="max").depool.refusals == ()
 
 
+class Calls(nn.Module):
+    """A pooling module, and functions that need no lifting."""
+
+    def __init__(self, function, factor=1):
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+        self.function, self.factor = function, factor
+
+    def forward(self, x):
+        return self.function(self.pool(x)) * self.factor
+
+
+def test_functions_that_are_not_selected_are_not_lifted():
+    model = Calls(lambda x: F.max_pool2d(x, 2))
+    converted = depool.torch.convert(model, X, only=["pool"], exact=True)
+    assert (type(converted), [r.where for r in converted.depool.records]) == (Calls, ["pool"])
+    converted.factor = 3
+    assert torch.equal(converted(X), model(X) * 3)
+    two = Calls(lambda x: F.max_pool2d(F.max_pool2d(x, 2), 2))
+    for wishes, names in (({"only": ["max_pool2d_1"]}, ["max_pool2d_1"]), ({"skip": ["*_1"]}, ["pool", "max_pool2d"])):
+        converted = depool.torch.convert(two, X, exact=True, **wishes)
+        assert sorted(r.where for r in converted.depool.records) == sorted(names)
+        assert torch.equal(converted(X), two(X))
+
+
+def test_functions_that_are_no_maxima_do_not_stand_in_the_way():
+    model = Calls(lambda x: F.lp_pool2d(x, 2.0, 2))
+    done = depool.torch.convert(model, X).depool
+    assert ([r.where for r in done.records], done.refusals) == (["pool"], ())
+    assert [(r.code, r.where) for r in done.left] == [("NOT_A_MAX_POOL", "lp_pool2d")]
+
+
+def test_operators_of_aten():
+    model = Calls(lambda x: torch.ops.aten.avg_pool2d(torch.ops.aten.max_pool2d.default(x, [2, 2]), [2, 2]))
+    done = depool.torch.convert(model, X).depool
+    assert [r.where for r in done.records] == ["pool", "max_pool2d", "avg_pool2d"]
+    model = Calls(lambda x: torch.ops.aten.max_pool2d(self=x, kernel_size=[2, 2]))
+    assert torch.equal(depool.torch.convert(model, X, exact=True)(X), model(X))
+
+
+def test_two_conversions_add_up():
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 3, 1), nn.MaxPool2d(2))
+    first = depool.torch.convert(model, X, only=["1"], exact=True)
+    second = depool.torch.convert(first, X, only=["3"], exact=True)
+    assert [r.where for r in second.depool.records] == ["1", "3"]
+    assert [c.spec for c in second.depool.conversions] == [r.spec for r in second.depool.records]
+    assert second.depool.inputs == first.depool.inputs
+    assert torch.equal(second(X), model(X))
+
+
 def test_a_pool_called_by_a_hook_is_not_passed_over():
     model = nn.Sequential(nn.Conv2d(3, 3, 1))
     model[0].register_forward_hook(lambda module, args, output: F.max_pool2d(output, 2))

@@ -192,7 +192,7 @@ def test_other_shapes_are_errors():
     for shape in ((8, 8), (1, 1, 2, 8, 8)):
         with pytest.raises(ValueError, match="number of spatial axes"):
             model(torch.randn(shape))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="another number of channels"):
         model(torch.randn(1, 3, 8, 8))
     with pytest.raises(TypeError, match="floating-point"):
         model(torch.zeros(1, 2, 8, 8, dtype=torch.int64))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from depool.choose import Channels, Choice, FormName, Scheme
 from depool.errors import NotConverted, Refusal, Refused, UsageError
 from depool.facts import InputFacts
-from depool.geometry import Kind
 from depool.objects import Converted, Wishes
 from depool.record import Record
 from depool.target import Target, named
@@ -23,7 +22,7 @@ from depool.torch.compare import check_forward
 from depool.torch.facts import nonnegative_inputs
 from depool.torch.functional import lift, named_in_code, not_traceable
 from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
-from depool.torch.spec import GEOMETRY, geometry, is_pool, kind_of
+from depool.torch.spec import CONVERTIBLE, GEOMETRY, geometry, is_pool, kind_of, kind_of_name
 from depool.torch.watch import Seen, arguments, watch
 
 
@@ -96,25 +95,32 @@ def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Modu
     first = watch(model, args, kwargs) if example_inputs is not None else None
     owners = dict(filter(itemgetter(1), map(_named, model.modules()))) if first is None else first.owners
     refusals: list[Refusal] = []
+    said: set[str] = set()
     for path, owner in list(model.named_modules()):
         if owner in owners:
-            kind: Kind = "average" if all("avg" in name for name in owners[owner]) else "max"
-            refusals += [r for r in lift(owner, path) if wishes.selects(kind, r.where)]
+            lifted = lift(owner, path, owners[owner], wishes)
+            refusals += lifted.refusals
+            said |= lifted.stay
     if first is None:
         return replace_pools(model, {}, nonnegative_inputs(model), refusals, wishes)
     again = watch(model, args, kwargs) if owners else first
-    said = {refusal.where for refusal in refusals}
     for path, owner in list(model.named_modules()):
         for name in sorted(again.owners.get(owner, ())):
-            kind = "average" if "avg" in name else "max"
             where = f"{path}.{name}".strip(".")
-            if wishes.selects(kind, where) and said.isdisjoint({path, where}):
+            if name in CONVERTIBLE and wishes.selects(kind_of_name(name), where) and where not in said:
                 refused = not_traceable(f"{name} is called from outside of it, such as from a hook").refusal
                 refusals.append(replace(refused, where=where))
     native = copy.deepcopy(model)
     result = replace_pools(model, again.seen, nonnegative_inputs(model), refusals, wishes)
     done: Any = result.depool
-    check_forward(first.output, native, result, [record.where for record in done.records], args, kwargs)
+    check_forward(
+        first.output,
+        native,
+        result,
+        [record.where for record in done.records if is_pool(native.get_submodule(record.where))],
+        args,
+        kwargs,
+    )
     result.depool = replace(done, inputs=_inputs(model, args, kwargs))
     return result
 
@@ -147,12 +153,13 @@ def replace_pools(
     """
     # PyTorch's convolutions pad alike at both ends, whatever is to read the model later
     choice = replace(wishes.choice, target=replace(named(wishes.choice.target), asymmetric_pads=False, auto_pad=False))
-    refusals = list(already)
+    refusals = [refusal for refusal in already if refusal.code != "NOT_A_MAX_POOL"]
     default = next((p.dtype for p in model.parameters() if p.dtype in DTYPES), torch.get_default_dtype())
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     records: list[Record] = []
-    left: list[Refusal] = []
+    left = [refusal for refusal in already if refusal.code == "NOT_A_MAX_POOL"]
     made: dict[nn.Module, ConvPool] = {}
+    before: Any = getattr(model, "depool", None) or Converted((), (), (), ())
     for path, pool in list(model.named_modules()):
         if not is_pool(pool):
             continue
@@ -198,7 +205,13 @@ def replace_pools(
         raise NotConverted(tuple(refusals))
     result = replaced(model, made)
     conversions = tuple(map(conversion_of, made.values()))
-    result.depool = Converted(tuple(records), conversions, tuple(refusals), tuple(left))  # type: ignore[assignment]
+    result.depool = Converted(  # type: ignore[assignment]
+        (*before.records, *records),
+        (*before.conversions, *conversions),
+        tuple(refusals),
+        tuple(left),
+        before.inputs,
+    )
     return result
 
 

@@ -100,6 +100,7 @@ class ConvPool(nn.Module):
         self.planned = planned
         self.rank = planned.geometry.rank
         self.sizes = [-1 if size is None else size for size in planned.sizes]
+        self.channels = planned.channels
         self._build(dtype, device)
 
     def _build(self, dtype: torch.dtype, device: torch.device) -> None:
@@ -131,6 +132,8 @@ class ConvPool(nn.Module):
         """Pool."""
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             return self._eager(input)
+        if torch.promote_types(input.dtype, self.anchor.dtype) != self.anchor.dtype:
+            raise TypeError("this pool was scripted for a type with fewer digits than its input has; call .to() before")
         return self._run(input)
 
     @torch.jit.unused
@@ -181,6 +184,11 @@ class ConvPool(nn.Module):
                     "this pool was converted for inputs of one size (its border or its windows depend on it), and now "
                     "gets another; convert the model again, with example inputs of that size or without any"
                 )
+        if self.channels not in (0, x.shape[1]):
+            raise ValueError(
+                "this pool was converted for inputs of another number of channels; convert the model again, with "
+                "example inputs of these channels or without any"
+            )
         if dtype != self.anchor.dtype:
             x = x.to(self.anchor.dtype)
         batch, channels = x.shape[0], x.shape[1]
