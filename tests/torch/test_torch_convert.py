@@ -190,6 +190,8 @@ UNTRACEABLE = {
     "a random choice": lambda m, x, mask: x if random.random() < 2 else -x,  # noqa: S311
     "random numbers of PyTorch": lambda m, x, mask: x * float(torch.rand(())),
     "a tensor of its own": lambda m, x, mask: x + torch.ones(1),
+    "a mode of PyTorch": lambda m, x, mask: x * 2 if torch.is_grad_enabled() else x,
+    "an attribute of a tensor": lambda m, x, mask: x * 2 if hasattr(x, "foo") else x,
     "the mode of a child": lambda m, x, mask: F.dropout(x, 0.5, m.inner.training),
     "another way in training": lambda m, x, mask: x * 2 if m.training else x,
 }

@@ -7,6 +7,8 @@ A trace runs the forward once, with placeholders for the tensors. Left alone, to
     with torch.no_grad(): ...   for the statements inside
     random.random() < 0.1       for what was drawn that time
     self.seen.append(x)         for nothing
+    torch.is_grad_enabled()     for what it is that time
+    try: ... except Exception   for the way that its own errors take
 
 Here the first is kept, and the others raise NotTraceable.
 """

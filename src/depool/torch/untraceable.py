@@ -21,6 +21,11 @@ from torch import nn
 
 LIBRARY = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
 PYTHON = str(Path(dis.__file__).parent)
+MODES = {
+    "is_grad_enabled", "is_inference_mode_enabled", "is_autocast_enabled", "is_autocast_cpu_enabled",
+    "get_autocast_dtype",
+}  # fmt: skip
+"""Functions that tell how the model is run, besides `training`."""
 
 
 class NotTraceable(Exception):
@@ -30,23 +35,9 @@ class NotTraceable(Exception):
 @contextmanager
 def watched(root: nn.Module) -> Iterator[None]:
     """Raise NotTraceable afterwards if a trace of `root` missed something; its modules are as they were in any case."""
-    codes: set[CodeType] = set()
-    contexts: list[str] = []
-
-    def profile(frame: FrameType, event: str, arg: object) -> None:
-        del arg
-        if event != "call":
-            return
-        code, back = frame.f_code, frame.f_back
-        if not _of_library(code):
-            codes.add(code)
-        entered = back is not None and not _of_library(back.f_code)
-        modes = code.co_filename.endswith(("grad_mode.py", "autocast_mode.py"))
-        if code.co_name == "__enter__" and (modes or entered):
-            contexts.append(code.co_qualname.removesuffix(".__enter__"))
-
     state, drawn, before = {m: _state(m) for m in root.modules()}, _random(), sys.getprofile()
-    sys.setprofile(profile)
+    calls = _Calls()
+    sys.setprofile(calls)
     try:
         yield
     finally:
@@ -58,11 +49,35 @@ def watched(root: nn.Module) -> Iterator[None]:
         raise NotTraceable(f"it makes tensors of its own, or changes its own attributes, while it runs ({changed[0]})")
     if drawn != _random():
         raise NotTraceable("it draws random numbers that no tensor takes part in")
-    if contexts:
-        raise NotTraceable(f"it opens a context ({contexts[0]})")
-    for code in codes:
+    if calls.modes:
+        raise NotTraceable(f"it asks for a mode ({calls.modes[0]}), which may be another from call to call")
+    if calls.contexts:
+        raise NotTraceable(f"it opens a context ({calls.contexts[0]})")
+    for code in calls.codes:
         if why := _asks(code):
             raise NotTraceable(f"{code.co_name} {why}, which may be another from call to call")
+
+
+class _Calls:
+    """A profile function: the user's functions that were called, the modes they asked for, the contexts opened."""
+
+    def __init__(self) -> None:
+        self.codes: set[CodeType] = set()
+        self.modes: list[str] = []
+        self.contexts: list[str] = []
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
+        code, back = frame.f_code, frame.f_back
+        if event == "c_call" and getattr(arg, "__name__", "") in MODES and not _of_library(code):
+            self.modes.append(arg.__name__)
+        if event != "call":
+            return
+        if not _of_library(code):
+            self.codes.add(code)
+        entered = back is not None and not _of_library(back.f_code)
+        modes = code.co_filename.endswith(("grad_mode.py", "autocast_mode.py"))
+        if code.co_name == "__enter__" and (modes or entered):
+            self.contexts.append(code.co_qualname.removesuffix(".__enter__"))
 
 
 def _of_library(code: CodeType) -> bool:
@@ -125,11 +140,13 @@ def _asks(code: CodeType) -> str:
             return "asks whether something is something"
         if step.opname.endswith(("IF_NONE", "IF_NOT_NONE")) and not _of_self(steps[:i]):
             return "asks whether something is None"
-        asked = step.opname == "LOAD_GLOBAL" and step.argval in {"isinstance", "type", "callable"}
+        asked = step.opname == "LOAD_GLOBAL" and step.argval in {"isinstance", "type", "callable", "hasattr", "getattr"}
         if asked and not _is_self(steps[i + 1]):
             return f"calls {step.argval}"
         if step.argval == "is_tensor" or step.opname == "MATCH_CLASS":
             return "asks for a type"
+        if step.opname == "PUSH_EXC_INFO":  # it may pass over what torch.fx raises
+            return "catches errors"
     return ""
 
 
