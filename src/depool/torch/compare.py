@@ -23,12 +23,19 @@ from depool.torch.watch import run
 
 
 def check_forward(
-    original: Any, native: nn.Module, result: nn.Module, paths: Sequence[str], args: tuple[Any, ...], kwargs: Any
+    original: Any,
+    lifted: Any,
+    native: nn.Module,
+    result: nn.Module,
+    paths: Sequence[str],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> None:
     """Compare forwards on the example inputs; says nothing of a model that differs from itself from run to run.
 
     Args:
         original: what the original gave.
+        lifted: what it gave with modules in the place of its pooling functions.
         native: the original, its pooling functions modules too.
         result: the conversion.
         paths: where the two differ.
@@ -45,7 +52,7 @@ def check_forward(
         raise _otherwise(f"does not run any more ({type(error).__name__}: {text})") from error
     # the first pair finds what replacing functions changed, the second what replacing modules changed
     for before, after, again in (
-        (original, run(copy.deepcopy(native), args, kwargs), copy.deepcopy(native)),
+        (original, lifted, copy.deepcopy(native)),
         (run(_mocked(native, result, paths), args, kwargs), got, copy.deepcopy(result)),
     ):
         if not _same(before, after) and _same(after, run(again, args, kwargs)):
