@@ -119,7 +119,7 @@ TRACE = [
         "torch/untraceable.py",
         "    if calls.contexts:\n",
         "    if not calls.codes:\n",
-        tests(CONVERT, "what_cannot_be_rewritten_is_refused[a context]"),
+        tests(CONVERT, "what_cannot_be_rewritten_is_refused[a context of a decorator]"),
     ),
     (
         "tracing counts the buffers",

@@ -3,6 +3,7 @@
 import copy
 import io
 import random
+import warnings
 
 import pytest
 
@@ -186,6 +187,7 @@ UNTRACEABLE = {
     "an attribute that is set": assigned,
     "a list that grows": remembered,
     "a context": grad_off,
+    "a context of a decorator": lambda m, x, mask: torch.no_grad()(torch.relu)(x * m.scale),
     "random numbers of Python": lambda m, x, mask: x * random.random(),  # noqa: S311
     "a random choice": lambda m, x, mask: x if random.random() < 2 else -x,  # noqa: S311
     "random numbers of PyTorch": lambda m, x, mask: x * float(torch.rand(())),
@@ -302,6 +304,13 @@ def test_two_conversions_add_up():
     assert [c.spec for c in second.depool.conversions] == [r.spec for r in second.depool.records]
     assert second.depool.inputs == first.depool.inputs
     assert torch.equal(second(X), model(X))
+
+
+def test_scripted_children_stay():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+        model = nn.Sequential(torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())), nn.MaxPool2d(2))
+        assert torch.equal(depool.torch.convert(model, X, exact=True)(X), model(X))
 
 
 def test_a_pool_called_by_a_hook_is_not_passed_over():

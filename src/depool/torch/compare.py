@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from depool.errors import NotConverted, Refusal
+from depool.errors import NotConverted, Refused
 from depool.torch.watch import run
 
 
@@ -93,10 +93,9 @@ def _bytes(x: Tensor) -> Tensor:
 
 
 def _otherwise(what: str) -> NotConverted:
-    refusal = Refusal(
+    refused = Refused(
         "BEHAVES_OTHERWISE",
-        "",
         f"the forward around the pools {what}.",
         "Let it not ask what its layers are (isinstance, type, hasattr), or leave those pools out (skip=...).",
     )
-    return NotConverted((refusal,))
+    return NotConverted((refused.refusal,))

@@ -87,6 +87,8 @@ def watch(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Wa
     originals = dict(zip(copied.modules(), model.modules(), strict=True))
     watching = Watch(originals)
     for module in originals:
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # takes no such hooks, and holds no pools that could be replaced
         module.register_forward_pre_hook(watching.enter, with_kwargs=True)
         module.register_forward_hook(watching.leave, with_kwargs=True, always_call=True)
     try:
