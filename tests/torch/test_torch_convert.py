@@ -3,6 +3,7 @@
 import copy
 import io
 import random
+import warnings
 
 import pytest
 
@@ -186,10 +187,13 @@ UNTRACEABLE = {
     "an attribute that is set": assigned,
     "a list that grows": remembered,
     "a context": grad_off,
+    "a context of a decorator": lambda m, x, mask: torch.no_grad()(torch.relu)(x * m.scale),
     "random numbers of Python": lambda m, x, mask: x * random.random(),  # noqa: S311
     "a random choice": lambda m, x, mask: x if random.random() < 2 else -x,  # noqa: S311
     "random numbers of PyTorch": lambda m, x, mask: x * float(torch.rand(())),
     "a tensor of its own": lambda m, x, mask: x + torch.ones(1),
+    "a mode of PyTorch": lambda m, x, mask: x * 2 if torch.is_grad_enabled() else x,
+    "an attribute of a tensor": lambda m, x, mask: x * 2 if hasattr(x, "foo") else x,
     "the mode of a child": lambda m, x, mask: F.dropout(x, 0.5, m.inner.training),
     "another way in training": lambda m, x, mask: x * 2 if m.training else x,
 }
@@ -224,6 +228,25 @@ def test_buffers_are_counted_on_calls_alone():
     assert converted.steps == 2
 
 
+def test_a_conversion_counts_and_remembers_nothing():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.last = 0, None
+            self.register_buffer("steps", torch.zeros(1))
+
+        def forward(self, x):
+            self.calls, self.last = self.calls + 1, x
+            self.steps.add_(1)
+            x += 1
+            return x
+
+    x = X.clone()
+    converted = depool.torch.convert(nn.Sequential(Counting(), nn.MaxPool2d(2)), x)
+    assert (converted[0].calls, converted[0].last, converted[0].steps) == (0, None, 0)
+    assert torch.equal(x, X)
+
+
 def test_a_kernel_computed_from_the_input_is_refused():
     class Global(nn.Module):
         def forward(self, x):
@@ -231,6 +254,63 @@ def test_a_kernel_computed_from_the_input_is_refused():
 
     assert refused(Global()) == [("ATTRIBUTES", "avg_pool2d")]
     assert depool.torch.convert(nn.Sequential(Global(), nn.MaxPool2d(1)), X, pools="max").depool.refusals == ()
+
+
+class Calls(nn.Module):
+    """A pooling module, and functions that need no lifting."""
+
+    def __init__(self, function, factor=1):
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+        self.function, self.factor = function, factor
+
+    def forward(self, x):
+        return self.function(self.pool(x)) * self.factor
+
+
+def test_functions_that_are_not_selected_are_not_lifted():
+    model = Calls(lambda x: F.max_pool2d(x, 2))
+    converted = depool.torch.convert(model, X, only=["pool"], exact=True)
+    assert (type(converted), [r.where for r in converted.depool.records]) == (Calls, ["pool"])
+    converted.factor = 3
+    assert torch.equal(converted(X), model(X) * 3)
+    two = Calls(lambda x: F.max_pool2d(F.max_pool2d(x, 2), 2))
+    for wishes, names in (({"only": ["max_pool2d_1"]}, ["max_pool2d_1"]), ({"skip": ["*_1"]}, ["pool", "max_pool2d"])):
+        converted = depool.torch.convert(two, X, exact=True, **wishes)
+        assert sorted(r.where for r in converted.depool.records) == sorted(names)
+        assert torch.equal(converted(X), two(X))
+
+
+def test_functions_that_are_no_maxima_do_not_stand_in_the_way():
+    model = Calls(lambda x: F.lp_pool2d(x, 2.0, 2))
+    done = depool.torch.convert(model, X).depool
+    assert ([r.where for r in done.records], done.refusals) == (["pool"], ())
+    assert [(r.code, r.where) for r in done.left] == [("NOT_A_MAX_POOL", "lp_pool2d")]
+
+
+def test_operators_of_aten():
+    model = Calls(lambda x: torch.ops.aten.avg_pool2d(torch.ops.aten.max_pool2d.default(x, [2, 2]), [2, 2]))
+    done = depool.torch.convert(model, X).depool
+    assert [r.where for r in done.records] == ["pool", "max_pool2d", "avg_pool2d"]
+    model = Calls(lambda x: torch.ops.aten.max_pool2d(self=x, kernel_size=[2, 2]))
+    assert torch.equal(depool.torch.convert(model, X, exact=True)(X), model(X))
+
+
+def test_two_conversions_add_up():
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 3, 1), nn.MaxPool2d(2))
+    first = depool.torch.convert(model, X, only=["1"], exact=True)
+    second = depool.torch.convert(first, X, only=["3"], exact=True)
+    assert [r.where for r in second.depool.records] == ["1", "3"]
+    assert [c.spec for c in second.depool.conversions] == [r.spec for r in second.depool.records]
+    assert second.depool.inputs == first.depool.inputs
+    assert torch.equal(second(X), model(X))
+
+
+def test_scripted_children_stay():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+        model = nn.Sequential(torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())), nn.MaxPool2d(2))
+        assert torch.equal(depool.torch.convert(model, X, exact=True)(X), model(X))
 
 
 def test_a_pool_called_by_a_hook_is_not_passed_over():
@@ -243,6 +323,48 @@ def test_a_replaced_forward_is_not_rewritten():
     model = Functional().eval()
     model.forward = lambda x: F.max_pool2d(x, 2)
     assert refused(model)[0][0] == "NOT_TRACEABLE"
+
+
+class Tapped(nn.Module):
+    """Reads its layers' types and attributes."""
+
+    def __init__(self, asks):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(4, 2, 1))
+        self.asks = asks
+
+    def forward(self, x):
+        taps = []
+        for layer in self.features:
+            if self.asks and isinstance(layer, nn.MaxPool2d):
+                taps.append(x.mean())
+            x = layer(x)
+        return {"y": x * self.features[1].kernel_size + self.features[1].stride, "taps": taps}
+
+
+def test_a_forward_that_asks_for_the_type_of_its_pools():
+    assert refused(Tapped(asks=True)) == [("BEHAVES_OTHERWISE", "")]
+    assert refused(Tapped(asks=True), allow_partial=True) == [("BEHAVES_OTHERWISE", "")]
+    model = Tapped(asks=False)
+    converted = depool.torch.convert(model, X, exact=True)
+    assert torch.equal(converted(X)["y"], model(X)["y"])
+
+
+def test_the_result_of_an_average_may_round():
+    class Steep(nn.Module):
+        def forward(self, x):
+            return (F.avg_pool2d(x, 3) * 2.0**20).sin()
+
+    x = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(depool.torch.convert(Steep(), x)(x), Steep()(x))
+
+
+def test_geometry_may_be_read():
+    for pool in (nn.MaxPool2d(3, padding=1), nn.AvgPool2d((2, 3), ceil_mode=True), nn.AdaptiveAvgPool2d((None, 2))):
+        converted = depool.torch.convert(pool, X)
+        public = {name for name in vars(pool) if not name.startswith("_")}
+        assert {name: getattr(converted, name) for name in public} == {name: getattr(pool, name) for name in public}
+        assert torch.equal(converted(input=X), converted(X))
 
 
 def test_mistakes_of_the_caller():

@@ -1,6 +1,7 @@
 """Which inputs of pools are taken to be >= 0, and above all which must not be: a wrong fact is a wrong answer."""
 
 import operator
+from collections import deque
 
 import pytest
 
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+import depool.torch
 from depool.torch.facts import nonnegative_in, nonnegative_inputs
 
 
@@ -168,6 +170,25 @@ NOT = {
     "lerp": lambda m, x: torch.lerp(m.relu(x), x.abs(), 2.0),
     "mode by name": lambda m, x: m.relu(x) if m.training else x,
     "mode the other way": lambda m, x: x if m.training else m.relu(x),
+}
+
+
+def swallowed(x):
+    try:
+        if x.sum() > 0:
+            x = -x
+    except Exception:  # noqa: BLE001, S110 - which torch.fx's own error is too
+        pass
+    return x
+
+
+NOT |= {
+    "grad mode": lambda m, x: m.relu(x) if torch.is_grad_enabled() else x,
+    "inference mode": lambda m, x: x if torch.is_inference_mode_enabled() else m.relu(x),
+    "autocast": lambda m, x: x if torch.is_autocast_enabled("cpu") else m.relu(x),
+    "an error that is caught": lambda m, x: swallowed(m.relu(x)),
+    "an attribute that may be there": lambda m, x: x if hasattr(x, "min") else m.relu(x),
+    "an attribute with a default": lambda m, x: m.relu(x) if getattr(x, "foo", True) is not None else x,
 }
 
 
@@ -353,6 +374,36 @@ def test_tracing_leaves_the_modes_alone():
     before = [module.training for module in model.modules()]
     nonnegative_inputs(model)
     assert [module.training for module in model.modules()] == before
+
+
+class Remembers(nn.Module):
+    """Counts its calls, and keeps what it got."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.last, self.log = 0, None, deque()
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = x
+        self.log.append(x)
+        return torch.relu(x)
+
+
+def test_children_are_as_they_were_before_a_trace():
+    model = nn.Sequential(nn.Sequential(Remembers()), nn.MaxPool2d(2))
+    assert known(model) == []
+    assert (model[0][0].calls, model[0][0].last, len(model[0][0].log)) == (0, None, 0)
+
+
+def test_a_converted_pool_keeps_what_is_known():
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, 1), nn.MaxPool2d(3, 2, 1))
+    for exact, kept in ((True, ["MaxPool2d"]), (False, [])):
+        way = {"exact": True} if exact else {"scheme": "shallow"}
+        first = depool.torch.convert(model, only=["1", "2"], **way)
+        assert known(first) == kept
+    first[1].register_forward_hook(lambda module, args, output: output - 1)
+    assert known(first) == []
 
 
 def test_aten_operators_of_an_exported_graph():

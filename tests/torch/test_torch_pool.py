@@ -192,7 +192,7 @@ def test_other_shapes_are_errors():
     for shape in ((8, 8), (1, 1, 2, 8, 8)):
         with pytest.raises(ValueError, match="number of spatial axes"):
             model(torch.randn(shape))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="another number of channels"):
         model(torch.randn(1, 3, 8, 8))
     with pytest.raises(TypeError, match="floating-point"):
         model(torch.zeros(1, 2, 8, 8, dtype=torch.int64))
@@ -221,3 +221,21 @@ def test_its_weights_are_no_parameters_and_in_no_checkpoint():
     assert list(model.parameters()) == []
     assert model.state_dict() == {}
     assert len(list(model.buffers())) > 1
+
+
+def test_weights_that_were_on_meta_are_built_again():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(3, 2, 1))
+    x = torch.randn(1, 2, 9, 9, generator=torch.Generator().manual_seed(0)) - 2
+    weights = model.state_dict()
+    on_meta = copy.deepcopy(model).to("meta")
+    moved = [
+        depool.torch.convert(model, x, exact=True).to("meta").to_empty(device="cpu"),
+        depool.torch.convert(model, x, exact=True).to_empty(device="cpu"),
+        depool.torch.convert(on_meta, exact=True).to_empty(device="cpu"),
+    ]
+    for converted in moved:
+        converted.load_state_dict(weights)
+    assigned = depool.torch.convert(on_meta, exact=True)
+    assigned.load_state_dict(weights, assign=True)
+    for converted in (*moved, assigned):
+        assert torch.equal(converted(x), model(x))

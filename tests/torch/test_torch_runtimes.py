@@ -43,6 +43,15 @@ def test_torch_jit_script(pair):
         assert torch.equal(scripted(X), model(X))
 
 
+def test_a_scripted_pool_rounds_no_wider_type():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+        scripted = torch.jit.script(depool.torch.convert(nn.MaxPool2d(3, 2, 1), X, exact=True))
+        with pytest.raises(torch.jit.Error, match="fewer digits"):
+            scripted(X.double())
+        assert torch.equal(scripted(X.half()), nn.MaxPool2d(3, 2, 1)(X.half()))
+
+
 def test_torch_jit_trace(pair):
     model, converted = pair
     with warnings.catch_warnings():
@@ -139,10 +148,11 @@ def test_the_setting_is_changed_around_each_convolution_and_restored(short, monk
     assert torch.backends.mkldnn.conv.fp32_precision == "bf16"
 
 
-def test_the_setting_is_restored_after_an_error(short):
+def test_the_setting_is_restored_after_an_error(short, monkeypatch):
     pool = depool.torch.convert(nn.MaxPool2d(2), torch.randn(1, 2, 8, 8))
-    with pytest.raises(RuntimeError):
-        pool(torch.randn(1, 3, 8, 8))
+    monkeypatch.setattr(full_precision, "_plain", lambda *_: torch.zeros(1).view(2))
+    with pytest.raises(RuntimeError, match="invalid for input of size"):
+        pool(torch.randn(1, 2, 8, 8))
     assert torch.backends.mkldnn.conv.fp32_precision == "bf16"
 
 

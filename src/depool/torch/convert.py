@@ -1,31 +1,27 @@
-"""Find -> plan -> splice over the modules of an nn.Module."""
+"""Find the pools of an nn.Module, replace them, and compare what is around them."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from depool.choose import Channels, Choice, FormName, Scheme
-from depool.errors import NotConverted, Refusal, Refused, UsageError
-from depool.facts import InputFacts
-from depool.geometry import Kind
-from depool.objects import Converted, Wishes
-from depool.record import Record
-from depool.target import Target, named
+from depool.errors import Refusal, UsageError
+from depool.objects import Wishes
+from depool.target import Target
+from depool.torch.compare import check_forward
 from depool.torch.facts import nonnegative_inputs
 from depool.torch.functional import lift, named_in_code, not_traceable
-from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
-from depool.torch.spec import geometry, is_pool, kind_of
-from depool.torch.watch import Seen, arguments, watch
-
-Made = TypeVar("Made", bound=nn.Module)
+from depool.torch.spec import CONVERTIBLE, is_pool, kind_of_name
+from depool.torch.splice import replace_pools
+from depool.torch.watch import arguments, watch
 
 
 def convert(
@@ -50,8 +46,9 @@ def convert(
         module: any nn.Module; its MaxPool, AvgPool, AdaptiveMaxPool and AdaptiveAvgPool modules are replaced, and
             calls of the functions of these names (F.max_pool2d, ...) in a forward that torch.fx can trace.
         example_inputs: a tensor, a tuple of arguments, or a dict of keyword arguments, on which the module is run
-            once, in evaluation and without gradients. Adaptive pools need them, and signed padded pools are cheaper
-            with them; a pool that depends on their size refuses others.
+            three times (four where its forwards call pooling functions), as copies, in evaluation and without
+            gradients. Adaptive pools need them, and signed padded pools are cheaper with them; a pool that depends
+            on their size refuses others. Only with them is the forward around the pools compared.
         scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
@@ -69,7 +66,7 @@ def convert(
         keys of the original, less nothing and plus nothing.
 
     Raises:
-        NotConverted: a selected pool was refused.
+        NotConverted: a selected pool was refused, or the forward around the pools does something else.
         UsageError: an argument makes no sense, or the module does not run on the example inputs.
     """
     if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
@@ -92,111 +89,36 @@ def convert(
 
 def _converted(model: nn.Module, example_inputs: Any, wishes: Wishes) -> nn.Module:
     args, kwargs = arguments(example_inputs)
-    runs = example_inputs is not None
-    owners = watch(model, args, kwargs).owners if runs else dict(filter(itemgetter(1), map(_named, model.modules())))
+    first = watch(model, args, kwargs) if example_inputs is not None else None
+    owners = dict(filter(itemgetter(1), map(_named, model.modules()))) if first is None else first.owners
     refusals: list[Refusal] = []
+    said: set[str] = set()
     for path, owner in list(model.named_modules()):
         if owner in owners:
-            kind: Kind = "average" if all("avg" in name for name in owners[owner]) else "max"
-            refusals += [r for r in lift(owner, path) if wishes.selects(kind, r.where)]
-    if not runs:
+            lifted = lift(owner, path, owners[owner], wishes)
+            refusals += lifted.refusals
+            said |= lifted.stay
+    if first is None:
         return replace_pools(model, {}, nonnegative_inputs(model), refusals, wishes)
-    again = watch(model, args, kwargs)
-    said = {refusal.where for refusal in refusals}
+    again = watch(model, args, kwargs) if owners else first
     for path, owner in list(model.named_modules()):
         for name in sorted(again.owners.get(owner, ())):
-            kind = "average" if "avg" in name else "max"
             where = f"{path}.{name}".strip(".")
-            if wishes.selects(kind, where) and said.isdisjoint({path, where}):
+            if name in CONVERTIBLE and wishes.selects(kind_of_name(name), where) and where not in said:
                 refused = not_traceable(f"{name} is called from outside of it, such as from a hook").refusal
                 refusals.append(replace(refused, where=where))
+    native = copy.deepcopy(model)
     result = replace_pools(model, again.seen, nonnegative_inputs(model), refusals, wishes)
     done: Any = result.depool
+    pools = {path for path, module in native.named_modules() if is_pool(module)}
+    paths = [record.where for record in done.records if record.where in pools]
+    check_forward(first.output, again.output, native, result, paths, args, kwargs)
     result.depool = replace(done, inputs=_inputs(model, args, kwargs))
     return result
 
 
 def _named(module: nn.Module) -> tuple[nn.Module, set[str]]:
     return module, named_in_code(module)
-
-
-def replace_pools(
-    model: nn.Module,
-    seen: Mapping[nn.Module, Seen],
-    facts: Mapping[nn.Module, InputFacts],
-    already: Sequence[Refusal],
-    wishes: Wishes,
-) -> nn.Module:
-    """Replace the pooling modules of a module that nobody else holds.
-
-    Args:
-        model: to be changed.
-        seen: what its pools get, where it is known.
-        facts: what is known of that.
-        already: refusals of pools that are no modules.
-        wishes: how, and which pools.
-
-    Returns:
-        The module, or what replaces it if it is a pool itself.
-
-    Raises:
-        NotConverted: a selected pool was refused.
-    """
-    # PyTorch's convolutions pad alike at both ends, whatever is to read the model later
-    choice = replace(wishes.choice, target=replace(named(wishes.choice.target), asymmetric_pads=False, auto_pad=False))
-    refusals = list(already)
-    default = next((p.dtype for p in model.parameters() if p.dtype in DTYPES), torch.get_default_dtype())
-    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    records: list[Record] = []
-    left: list[Refusal] = []
-    made: dict[nn.Module, ConvPool] = {}
-    for path, pool in list(model.named_modules()):
-        if not is_pool(pool):
-            continue
-        try:
-            found = geometry(pool)
-        except Refused as refused:
-            reason = replace(refused.refusal, where=path)
-            ours = reason.code != "NOT_A_MAX_POOL" and wishes.selects(kind_of(pool), path)
-            (refusals if ours else left).append(reason)
-            continue
-        if not wishes.selects(found.kind, path):
-            continue
-        known = facts.get(pool, InputFacts())
-        if wishes.nonnegative and known.lower < 0:
-            known = InputFacts(lower=0.0, reason="declared by assume_nonnegative", declared=True)
-        called = seen.get(pool, Seen())
-        dtype = next(iter(called.dtypes)) if len(called.dtypes) == 1 else default
-        try:
-            if dtype not in DTYPES:
-                raise _dtype(dtype)
-            planned = plan(found, frozenset(called.shapes), known, choice, DTYPES[dtype])
-            made[pool] = like(pool, ConvPool(planned, dtype, device))
-        except Refused as refused:
-            refusals.append(replace(refused.refusal, where=path))
-            continue
-        conversion = conversion_of(made[pool])
-        records.append(
-            Record.of(
-                conversion,
-                where=path,
-                source=path,
-                op_type=type(pool).__name__,
-                spec=conversion.spec,
-                sizes=planned.sizes,
-                channels=planned.channels,
-                dtype=DTYPES[dtype],
-                facts=known,
-            )
-        )
-    if wishes.only and not (made or refusals):
-        raise UsageError(f"no pool is named like {', '.join(wishes.only)}; print(module) shows the names")
-    if refusals and not wishes.allow_partial:
-        raise NotConverted(tuple(refusals))
-    result = replaced(model, made)
-    conversions = tuple(map(conversion_of, made.values()))
-    result.depool = Converted(tuple(records), conversions, tuple(refusals), tuple(left))  # type: ignore[assignment]
-    return result
 
 
 def _inputs(
@@ -210,28 +132,3 @@ def _inputs(
     if not all(isinstance(value, Tensor) for value in bound.values()):
         return ()
     return tuple((name, tuple(x.shape), str(x.dtype).removeprefix("torch.")) for name, x in bound.items())
-
-
-def replaced(model: nn.Module, made: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Put modules in the places of others, also where several names share one; returns the new root."""
-    for parent in list(model.modules()):
-        for name, child in list(parent._modules.items()):
-            if child is not None and child in made:
-                parent._modules[name] = made[child]
-    return made.get(model, model)
-
-
-def like(pool: nn.Module, made: Made) -> Made:
-    """A module in a pool's place, with the pool's hooks and mode."""
-    for name, value in vars(pool).items():
-        if "hooks" in name and value:
-            setattr(made, name, value)
-    return made.train(pool.training)
-
-
-def _dtype(dtype: torch.dtype) -> Refused:
-    return Refused(
-        "DTYPE",
-        f"its input is {dtype}, and convolutions need floating-point numbers of 16 bits or more.",
-        "Convert the model before its tensors get this type.",
-    )

@@ -18,10 +18,10 @@ from depool.errors import FileError, Refusal, Refused, UsageError
 from depool.objects import Wishes
 from depool.onnx.files import check_there
 from depool.torch.archive import unsafe
-from depool.torch.convert import replace_pools
 from depool.torch.facts import nonnegative_in
 from depool.torch.functional import lift_call
 from depool.torch.spec import WITH_INDICES, function_name
+from depool.torch.splice import replace_pools
 from depool.torch.watch import Seen
 
 Program = torch.export.ExportedProgram

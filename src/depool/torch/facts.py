@@ -18,6 +18,7 @@ from torch.fx.graph import inplace_methods
 from torch.nn.modules.module import _has_any_global_hook
 
 from depool.facts import InputFacts
+from depool.torch.pool import DTYPES, ConvPool, conversion_of
 from depool.torch.spec import MODULES, function_name, is_pool
 from depool.torch.trace import IN_PLACE, traced
 
@@ -50,7 +51,7 @@ def nonnegative_inputs(model: nn.Module) -> dict[nn.Module, InputFacts]:
     if _has_any_global_hook():  # type: ignore[no-untyped-call]
         return {}
     try:
-        graphs = traced(model, is_pool)
+        graphs = traced(model, lambda module: is_pool(module) or isinstance(module, ConvPool))
     except Exception:  # noqa: BLE001 - a model that fx cannot trace may fail in any way
         return {}
     if len({tuple((node.op, node.target) for node in graph.nodes) for graph in graphs}) > 1:
@@ -182,6 +183,8 @@ def _operation(node: fx.Node, module: nn.Module | None) -> str:
 def _step(module: nn.Module) -> str:
     if "forward" in vars(module):
         return "unknown"
+    if isinstance(module, ConvPool):
+        return "dropout" if _exact(module) else "unknown"
     if type(module) in MAKERS:
         return "relu"
     if type(module) in KEEPERS or (is_pool(module) and type(module).__module__.startswith("torch.nn")):
@@ -193,6 +196,12 @@ def _step(module: nn.Module) -> str:
     return "unknown"
 
 
+def _exact(pool: ConvPool) -> bool:
+    """Whether a pool as convolutions keeps x >= 0: averages do however they round, maxima where they do not round."""
+    found = conversion_of(pool)
+    return found.spec.kind == "average" or bool(found.program.error_bound(1.0, DTYPES[pool.anchor.dtype]) == 0)
+
+
 def _bare(name: str) -> str:
     """Without the mark of operations in place; nothing is known of methods with names such as __setitem__."""
     return "unknown" if name.startswith("__") else name.removesuffix("_")
@@ -201,7 +210,8 @@ def _bare(name: str) -> str:
 def _may_write(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether a node may change the memory of what it reads."""
     if module is not None:
-        return bool(getattr(module, "inplace", False)) or not type(module).__module__.startswith("torch.")
+        ours = isinstance(module, ConvPool) or type(module).__module__.startswith("torch.")
+        return bool(getattr(module, "inplace", False)) or not ours
     if node.op not in {"call_method", "call_function"}:
         return False
     target = node.target

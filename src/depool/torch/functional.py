@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +21,8 @@ from torch import fx, nn
 from torch.fx.graph_module import _forward_from_src
 
 from depool.errors import Refusal, Refused
-from depool.torch.spec import FUNCTIONS, function_name, module_of
+from depool.objects import Wishes
+from depool.torch.spec import CONVERTIBLE, FUNCTIONS, function_name, kind_of_name, module_of
 from depool.torch.trace import traced
 
 
@@ -31,50 +33,69 @@ def named_in_code(module: nn.Module) -> set[str]:
     return set() if library or code is None else set(FUNCTIONS).intersection(code.co_names)
 
 
-def lift(owner: nn.Module, where: str) -> list[Refusal]:
-    """Give a module's pooling functions modules of their own, in place.
+@dataclass(frozen=True)
+class Lifted:
+    """What became of a module's calls of pooling functions.
+
+    Attributes:
+        refusals: selected calls that stay, and why; one of the whole module where its forward cannot be traced.
+        stay: the paths of all calls that stay.
+    """
+
+    refusals: tuple[Refusal, ...]
+    stay: frozenset[str]
+
+
+def lift(owner: nn.Module, where: str, names: Collection[str], wishes: Wishes) -> Lifted:
+    """Give the selected pooling functions of a module modules of their own, in place.
 
     Args:
         owner: whose forward calls them.
         where: its path in the model.
-
-    Returns:
-        The functions that stay, and why; all of them where the forward cannot be traced.
+        names: of the functions.
+        wishes: which to lift; a call's path is that of the module it would become.
     """
     try:
         graph = _traced(owner)
     except Refused as refused:
-        return [Refusal(refused.refusal.code, where, refused.refusal.reason, refused.refusal.fix)]
+        paths = {_path(where, name): name for name in names if name in CONVERTIBLE}
+        wanted = any(wishes.selects(kind_of_name(name), at) for path, name in paths.items() for at in (path, where))
+        return Lifted((replace(refused.refusal, where=where),) if wanted else (), frozenset(paths))
     refusals = []
-    lifted = False
+    stay = set()
+    taken: set[str] = set()
     for node in list(graph.nodes):
         name = function_name(node.target) if node.op == "call_function" else None
         if name is None:
             continue
+        child = _free(owner, name, taken)
+        taken.add(child)
+        path = _path(where, child)
+        if not wishes.selects(kind_of_name(name), path):
+            stay.add(_path(where, name))
+            continue
         try:
-            lift_call(owner, graph, node, name)
-            lifted = True
+            lift_call(owner, graph, node, name, child)
         except Refused as refused:
-            reason = refused.refusal
-            refusals.append(Refusal(reason.code, _path(where, name), reason.reason, reason.fix))
-    if lifted:
+            stay.add(_path(where, name))
+            refusals.append(replace(refused.refusal, where=path))
+    if any(child in owner._modules for child in taken):
         code = graph.python_code("self")
         owner.__class__ = _rewritten(type(owner), code.src, code.globals)
-    return refusals
+    return Lifted(tuple(refusals), frozenset(stay))
 
 
-def lift_call(owner: nn.Module, graph: fx.Graph, node: fx.Node, name: str) -> nn.Module:
-    """Put a module in the place of one call of a graph that `owner` runs; returns the module.
+def lift_call(owner: nn.Module, graph: fx.Graph, node: fx.Node, name: str, child: str = "") -> nn.Module:
+    """Put a module in the place of one call of a graph that `owner` runs, under a new name; returns the module.
 
     Raises:
         Refused: where no module does the same.
     """
     kwargs = dict(node.kwargs)
-    source = node.args[0] if node.args else kwargs.pop("input")  # aten's own calls have it in front
+    first = next(iter({"input", "self"} & kwargs.keys()), "input")  # as torch.nn.functional and as aten call it
+    source = node.args[0] if node.args else kwargs.pop(first)
     module = module_of(name, tuple(node.args[1:]), kwargs)
-    child, i = name, 1
-    while hasattr(owner, child):
-        child, i = f"{name}_{i}", i + 1
+    child = child or _free(owner, name)
     owner.add_module(child, module.train(owner.training))
     with graph.inserting_before(node):
         call = graph.create_node("call_module", child, (source,))
@@ -82,6 +103,14 @@ def lift_call(owner: nn.Module, graph: fx.Graph, node: fx.Node, name: str) -> nn
     node.replace_all_uses_with(call)
     graph.erase_node(node)
     return module
+
+
+def _free(owner: nn.Module, name: str, taken: Collection[str] = ()) -> str:
+    """A name that neither the module nor another call has."""
+    child, i = name, 1
+    while hasattr(owner, child) or child in taken:
+        child, i = f"{name}_{i}", i + 1
+    return child
 
 
 def _traced(owner: nn.Module) -> fx.Graph:

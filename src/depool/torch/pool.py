@@ -100,6 +100,7 @@ class ConvPool(nn.Module):
         self.planned = planned
         self.rank = planned.geometry.rank
         self.sizes = [-1 if size is None else size for size in planned.sizes]
+        self.channels = planned.channels
         self._build(dtype, device)
 
     def _build(self, dtype: torch.dtype, device: torch.device) -> None:
@@ -116,21 +117,29 @@ class ConvPool(nn.Module):
         self.result: int = steps[-1].slot
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Follow `to`, `half`, `cuda` and their like; another type needs other constants, and so another plan."""
-        planned = self.anchor.dtype
+        """Follow `to`, `half`, `to_empty` and their like; what makes new tensors has the constants built again.
+
+        Another type needs other constants, and so another plan; and those that were on meta, or went through
+        `to_empty`, are in no state_dict.
+        """
+        before = self.anchor
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.anchor.dtype != planned:
+        if self.anchor is not before:
             self._build(self.anchor.dtype, self.anchor.device)
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as the pools of torch.nn call it
         """Pool."""
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return self._eager(x)
-        return self._run(x)
+            return self._eager(input)
+        if torch.promote_types(input.dtype, self.anchor.dtype) != self.anchor.dtype:
+            raise TypeError("this pool was scripted for a type with fewer digits than its input has; call .to() before")
+        return self._run(input)
 
     @torch.jit.unused
     def _eager(self, x: Tensor) -> Tensor:
+        if self.anchor.is_meta and not x.is_meta:  # the others were assigned by load_state_dict(assign=True)
+            self._build(self.anchor.dtype, x.device)
         if x.dtype != self.anchor.dtype:
             self._adopt(x.dtype)
         kind = x.device.type
@@ -175,6 +184,11 @@ class ConvPool(nn.Module):
                     "this pool was converted for inputs of one size (its border or its windows depend on it), and now "
                     "gets another; convert the model again, with example inputs of that size or without any"
                 )
+        if self.channels not in (0, x.shape[1]):
+            raise ValueError(
+                "this pool was converted for inputs of another number of channels; convert the model again, with "
+                "example inputs of these channels or without any"
+            )
         if dtype != self.anchor.dtype:
             x = x.to(self.anchor.dtype)
         batch, channels = x.shape[0], x.shape[1]

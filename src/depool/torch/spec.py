@@ -32,6 +32,12 @@ MODULES = {
 }
 """The module that does what a function of this name does; both take the same arguments in the same order."""
 
+GEOMETRY = {
+    "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices", "count_include_pad",
+    "divisor_override", "output_size",
+}  # fmt: skip
+"""The public attributes of pooling modules."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -113,17 +119,25 @@ def geometry(module: nn.Module) -> Geometry:
 
 def function_name(target: Any) -> str | None:
     """The name of a pooling function of PyTorch, such as ``max_pool2d``; None for any other object."""
-    if isinstance(target, torch._ops.OpOverload):
-        space, _, name = target._schema.name.partition("::")
+    if isinstance(target, torch._ops.OpOverload | torch._ops.OpOverloadPacket):  # of which one has several of the other
+        full = target._qualified_op_name if isinstance(target, torch._ops.OpOverloadPacket) else target._schema.name
+        space, _, name = full.partition("::")
         return name if space == "aten" and name in FUNCTIONS else None
     name = getattr(target, "__name__", "")
     known = (getattr(place, name, None) for place in (F, torch, torch._C._nn))
     return name if name in FUNCTIONS and any(target is function for function in known) else None
 
 
+def kind_of_name(name: str) -> Kind:
+    """What a function of this name computes."""
+    return "average" if "avg" in name else "max"
+
+
 WITH_INDICES = tuple(f"{name}_with_indices" for name in MODULES if "max" in name)
+CONVERTIBLE = (*MODULES, *WITH_INDICES)
+"""Functions of maxima and averages."""
 FUNCTIONS = (
-    *MODULES, *WITH_INDICES, "lp_pool1d", "lp_pool2d", "lp_pool3d", "fractional_max_pool2d", "fractional_max_pool3d",
+    *CONVERTIBLE, "lp_pool1d", "lp_pool2d", "lp_pool3d", "fractional_max_pool2d", "fractional_max_pool3d",
     "max_unpool1d", "max_unpool2d", "max_unpool3d",
 )  # fmt: skip
 ARGUMENTS = {
@@ -140,7 +154,7 @@ def module_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Mo
     Raises:
         Refused: where there is none, or where the arguments are computed from the input.
     """
-    if name not in (*MODULES, *WITH_INDICES):
+    if name not in CONVERTIBLE:
         raise Refused("NOT_A_MAX_POOL", f"{name} computes no maximum or average of a window.", "Leave it as it is.")
     given = dict(zip(ARGUMENTS[name.split("_", maxsplit=1)[0]], args, strict=False)) | kwargs
     if given.pop("return_indices", False) or name in WITH_INDICES:

@@ -18,9 +18,9 @@ from depool.numerics import TYPES
 from depool.objects import Converted
 from depool.program import Array
 from depool.torch import exported
-from depool.torch.convert import like, replaced
 from depool.torch.pool import DTYPES, ConvPool
 from depool.torch.spec import Geometry, geometry, is_pool, kind_of, native
+from depool.torch.splice import like, replaced
 from depool.verification.subjects import Apply, Framework, Port, Seen
 
 

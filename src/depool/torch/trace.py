@@ -7,33 +7,23 @@ A trace runs the forward once, with placeholders for the tensors. Left alone, to
     with torch.no_grad(): ...   for the statements inside
     random.random() < 0.1       for what was drawn that time
     self.seen.append(x)         for nothing
+    torch.is_grad_enabled()     for what it is that time
+    try: ... except Exception   for the way that its own errors take
 
 Here the first is kept, and the others raise NotTraceable.
 """
 
 from __future__ import annotations
 
-import dis
-import random
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import CodeType, FrameType
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from torch import fx, nn
 from torch.fx.proxy import Attribute
 
+from depool.torch.untraceable import NotTraceable, watched
+
 Leaf = Callable[[nn.Module], bool]
-LIBRARY = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
-PYTHON = str(Path(dis.__file__).parent)
-
-
-class NotTraceable(Exception):
-    """A graph would say something else than the forward."""
 
 
 def iadd(x: Any, y: Any) -> Any:
@@ -136,127 +126,9 @@ def traced(root: nn.Module, leaf: Leaf) -> list[fx.Graph]:
         for own, rest in ((True, True), (False, False), (True, False)):
             for module in modes:
                 module.training = own if module is root else rest
-            with _watched(root):
+            with watched(root):
                 graphs.append(Tracer(leaf).trace(root))
     finally:
         for module, training in modes.items():
             module.training = training
     return graphs
-
-
-@contextmanager
-def _watched(root: nn.Module) -> Iterator[None]:
-    """Raise NotTraceable afterwards if a trace of `root` missed something; `root` is as it was in any case."""
-    codes: set[CodeType] = set()
-    contexts: list[str] = []
-
-    def profile(frame: FrameType, event: str, arg: object) -> None:
-        del arg
-        if event != "call":
-            return
-        code, back = frame.f_code, frame.f_back
-        if not _of_library(code):
-            codes.add(code)
-        entered = back is not None and not _of_library(back.f_code)
-        modes = code.co_filename.endswith(("grad_mode.py", "autocast_mode.py"))
-        if code.co_name == "__enter__" and (modes or entered):
-            contexts.append(code.co_qualname.removesuffix(".__enter__"))
-
-    state, drawn, before = _state(root), _random(), sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        yield
-    finally:
-        sys.setprofile(before if callable(before) else None)
-        if before is not None and not callable(before):
-            before.enable()  # cProfile's, which cannot be handed over
-        changed = _restore(root, state)
-    if changed:
-        raise NotTraceable(f"it makes tensors of its own, or changes its own attributes, while it runs ({changed})")
-    if drawn != _random():
-        raise NotTraceable("it draws random numbers that no tensor takes part in")
-    if contexts:
-        raise NotTraceable(f"it opens a context ({contexts[0]})")
-    for code in codes:
-        if why := _asks(code):
-            raise NotTraceable(f"{code.co_name} {why}, which may be another from call to call")
-
-
-def _of_library(code: CodeType) -> bool:
-    file = code.co_filename
-    return file.startswith(LIBRARY) or (file.startswith(PYTHON) and "-packages" not in file)
-
-
-def _random() -> tuple[Any, ...]:
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - the state that others may draw from
-    return random.getstate(), torch.get_rng_state().numpy().tobytes(), name, np.asarray(keys).tobytes(), rest
-
-
-def _state(root: nn.Module) -> dict[str, tuple[Any, Any, Any]]:
-    """Each attribute, what it holds, and how often it was written to."""
-    return {name: (value, _content(value), getattr(value, "_version", 0)) for name, value in vars(root).items()}
-
-
-def _content(value: Any) -> Any:
-    return value.copy() if isinstance(value, list | dict | set) else None
-
-
-def _same(value: Any, content: Any) -> bool:
-    if isinstance(value, dict):
-        return list(value) == list(content) and all(value[key] is content[key] for key in value)
-    if isinstance(value, list):
-        return len(value) == len(content) and all(a is b for a, b in zip(value, content, strict=True))
-    return bool(value == content)
-
-
-def _restore(root: nn.Module, state: dict[str, tuple[Any, Any, Any]]) -> str:
-    """The name of an attribute that is not what it was, or nothing."""
-    found = ""
-    now = vars(root)
-    for name in list(now.keys() - state.keys()):
-        found = name
-        del now[name]
-    for name, (value, content, version) in state.items():
-        if now.get(name) is not value or getattr(value, "_version", 0) != version:
-            found = name
-            now[name] = value
-        elif content is not None and not _same(value, content):
-            found = name
-            _refill(value, content)
-    return found
-
-
-def _refill(value: Any, content: Any) -> None:
-    value.clear()
-    (value.extend if isinstance(value, list) else value.update)(content)
-
-
-def _asks(code: CodeType) -> str:
-    """What a function asks of a placeholder that it cannot answer, by its bytecode.
-
-    `self.attribute is None` is fine, since that is no placeholder.
-    """
-    steps = [step for step in dis.get_instructions(code) if step.opname not in {"CACHE", "PUSH_NULL", "TO_BOOL"}]
-    for i, step in enumerate(steps):
-        if step.opname == "IS_OP" and not (steps[i - 1].opname == "LOAD_CONST" and _of_self(steps[: i - 1])):
-            return "asks whether something is something"
-        if step.opname.endswith(("IF_NONE", "IF_NOT_NONE")) and not _of_self(steps[:i]):
-            return "asks whether something is None"
-        asked = step.opname == "LOAD_GLOBAL" and step.argval in {"isinstance", "type", "callable"}
-        if asked and not _is_self(steps[i + 1]):
-            return f"calls {step.argval}"
-        if step.argval == "is_tensor" or step.opname == "MATCH_CLASS":
-            return "asks for a type"
-    return ""
-
-
-def _of_self(steps: list[dis.Instruction]) -> bool:
-    """Whether the value on top is an attribute of self, or of an attribute of self."""
-    i = len(steps) - 1
-    while i > 0 and steps[i].opname == "LOAD_ATTR":
-        i -= 1
-    return i < len(steps) - 1 and _is_self(steps[i])
-
-
-def _is_self(step: dis.Instruction) -> bool:
-    return step.opname.startswith("LOAD_FAST") and step.argval == "self"
