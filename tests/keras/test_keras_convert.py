@@ -311,6 +311,7 @@ def test_a_converted_model_has_nothing_left_to_convert():
     assert sorted(operations(again)) == sorted(operations(new))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, of PyTorch's tensors
 def test_a_second_conversion_tells_of_both():
     model = functional((9, 9, 2), layers.MaxPooling2D(3, 2, "same", name="a"), layers.AveragePooling2D(2, name="b"))
     first = depool.keras.convert(model, only=["a"])
