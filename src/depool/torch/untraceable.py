@@ -6,6 +6,7 @@ torch.fx passes over these without a word, so they are looked for from outside, 
 from __future__ import annotations
 
 import dis
+import gc
 import random
 import sys
 from collections import deque
@@ -36,7 +37,8 @@ class NotTraceable(Exception):
 def watched(root: nn.Module) -> Iterator[None]:
     """Raise NotTraceable afterwards if a trace of `root` missed something; its modules are as they were in any case."""
     state, drawn, before = {m: _state(m) for m in root.modules()}, _random(), sys.getprofile()
-    calls = _Calls()
+    calls, collects = _Calls(), gc.isenabled()
+    gc.disable()  # what it calls is no part of the forward
     sys.setprofile(calls)
     try:
         yield
@@ -44,6 +46,8 @@ def watched(root: nn.Module) -> Iterator[None]:
         sys.setprofile(before if callable(before) else None)
         if before is not None and not callable(before):
             before.enable()  # cProfile's, which cannot be handed over
+        if collects:
+            gc.enable()
         changed = [name for module, was in state.items() if (name := _restore(module, was))]
     if changed:
         raise NotTraceable(f"it makes tensors of its own, or changes its own attributes, while it runs ({changed[0]})")
