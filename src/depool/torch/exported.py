@@ -6,6 +6,7 @@ import operator
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -20,7 +21,7 @@ from depool.onnx.files import check_there
 from depool.torch.archive import unsafe
 from depool.torch.facts import nonnegative_in
 from depool.torch.functional import lift_call
-from depool.torch.spec import WITH_INDICES, function_name
+from depool.torch.spec import WITH_INDICES, function_name, kind_of_name, rank_of
 from depool.torch.splice import replace_pools
 from depool.torch.watch import Seen
 
@@ -68,10 +69,10 @@ def convert(program: Program, wishes: Wishes) -> tuple[Program, nn.Module]:
     model = module_of_program(program)
     if not isinstance(model, fx.GraphModule):
         raise UsageError("the exported program has no graph")
-    seen, refusals = _lifted(model)
+    seen, refusals = _lifted(model, wishes)
     model.recompile()
     facts = nonnegative_in(model, model.graph)
-    made = replace_pools(model, seen, facts, [r for r in refusals if wishes.selects("max", r.where)], wishes)
+    made = replace_pools(model, seen, facts, refusals, wishes)
     try:
         with without_notices():
             again = torch.export.export(made, args, kwargs, dynamic_shapes=_dynamic(program))
@@ -88,7 +89,7 @@ def module_of_program(program: Program) -> nn.Module:
     return made
 
 
-def _lifted(model: fx.GraphModule) -> tuple[dict[nn.Module, Seen], list[Refusal]]:
+def _lifted(model: fx.GraphModule, wishes: Wishes) -> tuple[dict[nn.Module, Seen], list[Refusal]]:
     """Every pooling call as a module, with the type and shape that the export knew of its input."""
     seen: dict[nn.Module, Seen] = {}
     refusals: list[Refusal] = []
@@ -100,12 +101,11 @@ def _lifted(model: fx.GraphModule) -> tuple[dict[nn.Module, Seen], list[Refusal]
         try:
             pool = _lifted_call(model, node, name)
         except Refused as refused:
-            reason = refused.refusal
-            refusals.append(Refusal(reason.code, node.name, reason.reason, reason.fix))
+            if wishes.selects(kind_of_name(name), node.name):
+                refusals.append(replace(refused.refusal, where=node.name))
             continue
         if value is not None:
-            rank = int(name[-2]) if name[-2].isdigit() else int(name.split("pool")[1][0])
-            shape = tuple(n if isinstance(n, int) else None for n in value.shape[-rank - 1 :])
+            shape = tuple(n if isinstance(n, int) else None for n in value.shape[-rank_of(pool) - 1 :])
             seen[pool] = Seen({value.dtype}, {shape})
     return seen, refusals
 
