@@ -183,16 +183,16 @@ GEOMETRY = (
     Mutation(
         "an average that excludes its padding accepted",
         "geometry.py",
-        "if not (self.count_include_pad and declared):",
-        "if not declared:",
-        geometry("refusal_codes"),
+        "(self.count_include_pad and declared)",
+        "declared",
+        geometry("whether_all_windows_of_an_average_divide_by_the_same_number"),
     ),
     Mutation(
         "an average that counts the end padding of ceil mode accepted",
         "geometry.py",
-        "if not (self.count_include_pad and declared):",
-        "if not self.count_include_pad:",
-        geometry("refusal_codes"),
+        "(self.count_include_pad and declared)",
+        "self.count_include_pad",
+        geometry("whether_all_windows_of_an_average_divide_by_the_same_number"),
     ),
 )
 
@@ -621,9 +621,9 @@ LOWERING = (
     ),
     Mutation(
         "an average's divisor one too large",
-        "choose.py",
-        "np.full((1, 1, *window.kernel_shape), 1 / n)",
-        "np.full((1, 1, *window.kernel_shape), 1 / (n + 1))",
+        "averages.py",
+        "np.full((1, 1, *window.kernel_shape), 1 / (spec.divisor or n))",
+        "np.full((1, 1, *window.kernel_shape), 1 / (spec.divisor or n + 1))",
         lowering("average_pools"),
     ),
     Mutation(
