@@ -142,12 +142,18 @@ def test_two_frameworks_whose_shapes_tell_the_layout(models):
     assert verdict.outputs[0].difference.max_abs < 10
 
 
-def test_a_missing_framework_is_named(tmp_path):
+@pytest.mark.parametrize("backend", [None, "jax"])
+def test_a_missing_framework_is_named(tmp_path, monkeypatch, backend):
+    """The backend stands in the line where one was asked for: it may be what is missing."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)  # other tests of this process choose one
+    if backend:
+        monkeypatch.setenv("KERAS_BACKEND", backend)
     (tmp_path / "keras.py").write_text("raise ImportError('not here')")
     (tmp_path / "model.keras").write_bytes(b"x")
     code = "import sys; sys.path.insert(0, '.'); import depool; depool.convert('model.keras')"
     found = python("-c", code, cwd=tmp_path)
-    assert "UsageError: Keras cannot be imported (not here); python3 -m pip install 'depool[keras]'" in found.stderr
+    keras = f"Keras with KERAS_BACKEND={backend}" if backend else "Keras"
+    assert f"UsageError: {keras} cannot be imported (not here); python3 -m pip install 'depool[keras]'" in found.stderr
 
 
 def test_an_object_is_not_a_path():
