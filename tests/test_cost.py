@@ -5,32 +5,63 @@ from math import inf
 import pytest
 
 from depool.choose import synthesize
-from depool.cost import activation_elements, effort, nominal, relu_elements, written
+from depool.cost import READ, SPREAD, TAP, activation_elements, effort, nominal, passes, relu_elements, work
 from depool.geometry import PoolSpec
+from depool.program import Conv
 
 HALF = PoolSpec((2, 2), (2, 2))
 COUNTS = {
-    # macs: kernel entries * 4 outputs: 4 kernels of 4, 2 of 4;   written: 4 maps, Concat of 4, 2 maps
-    "concat": ("tree", "concat", -inf, 4 * (4 * 4 + 2 * 4), 4 * (4 + 4 + 2), 3, 16 + 4 * 4),
-    # 2 kernels of 2 * 4, 2 kernels of 2;   2 + 2 + 1 + 1 maps;   alive: input, r(a - b), b and d
-    "branched": ("tree", "branched", -inf, 4 * (8 + 8 + 2 + 2), 4 * (2 + 2 + 1 + 1), 3, 16 + 8 + 8),
-    # 4 * 4, 2 * 4, 1 * 2;   4 + 2 + 1 maps;   alive: 4 maps before and behind a ReLU
-    "chain, x >= 0": ("tree", "sequential", 0.0, 4 * (16 + 8 + 2), 4 * (4 + 2 + 1), 6, 16 + 16),
-    # 6 * 4, 3 * 6, 1 * 3;   6 + 3 + 1 maps;   alive: 6 maps before and behind a ReLU
-    "chain": ("tree", "sequential", -inf, 4 * (24 + 18 + 3), 4 * (6 + 3 + 1), 9, 24 + 24),
+    # macs: kernel entries * 4 outputs: 4 kernels of 4, 2 of 4
+    "concat": ("tree", "concat", -inf, 4 * (4 * 4 + 2 * 4), 3, 16 + 4 * 4),
+    # 2 kernels of 2 * 4, 2 kernels of 2;   alive: input, r(a - b), b and d
+    "branched": ("tree", "branched", -inf, 4 * (8 + 8 + 2 + 2), 3, 16 + 8 + 8),
+    # 4 * 4, 2 * 4, 1 * 2;   alive: 4 maps before and behind a ReLU
+    "chain, x >= 0": ("tree", "sequential", 0.0, 4 * (16 + 8 + 2), 6, 16 + 16),
+    # 6 * 4, 3 * 6, 1 * 3;   alive: 6 maps before and behind a ReLU
+    "chain": ("tree", "sequential", -inf, 4 * (24 + 18 + 3), 9, 24 + 24),
     # kernels 1x2 on 4x2 outputs, then 2x1 on 2x2;   alive: input, r(a - b), b on 4x2;   2 ReLUs for each output first
-    "separable": ("separable", "branched", -inf, 8 * (2 + 2) + 4 * (2 + 2), 8 * 2 + 4 * 2, 3, 16 + 8 + 8),
+    "separable": ("separable", "branched", -inf, 8 * (2 + 2) + 4 * (2 + 2), 3, 16 + 8 + 8),
 }
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_of_2x2(name):
-    scheme, form, lower_bound, macs, elements, relus, alive = COUNTS[name]
+    scheme, form, lower_bound, macs, relus, alive = COUNTS[name]
     program = synthesize(HALF, scheme, form, sizes=(4, 4), lower_bound=lower_bound)
     assert program.macs((4, 4)) == macs
-    assert written(program, (4, 4)) == elements
     assert program.relus_per_output == relus
     assert activation_elements(program, (4, 4)) == alive
+
+
+def test_passes_and_work_of_a_horner_chain():
+    """x0 + r((x1 - x0) + r(x2 - x1)) over 4 elements to 4: each Add and ReLU is fused into the convolution before."""
+    program = synthesize(PoolSpec((3,), (1,), ((1, 1),)), "horner", sizes=(4,), lower_bound=0.0)
+    kinds = [type(node).__name__ for node in program.nodes]
+    assert kinds == ["Conv", "Relu", "Conv", "Add", "Relu", "Conv", "Add"]
+    assert passes(program) == [(0, ()), (2, (2,)), (5, (5,))]
+    # 4 written three times; 4 read three times, and 4 of the previous pass twice; 2, 2 and 1 taps of 4 elements
+    assert work(program, (4,)) == pytest.approx(12 + READ * (12 + 8) + TAP * 4 * (2 + 2 + 1))
+
+
+def test_work_of_what_is_not_fused():
+    """Maps mixed in one convolution cost more; a tensor that two read, or a second Add, is fused with nothing."""
+    program = synthesize(HALF, "tree", "sequential", sizes=(4, 4), lower_bound=0.0)
+    first, second, third = (4 * maps for maps in (4, 2, 1))
+    reads = READ * (16 + first + second)
+    taps = SPREAD * 4 * (4 * 4 + 2 * 4 + 2)
+    assert work(program, (4, 4)) == pytest.approx(first + second + third + reads + taps)
+    # gate Y: e = r(a - m0) and t = r(m0 - a - 2 s) read m0 twice, and m0 + e - t has two Adds
+    exact = synthesize(PoolSpec((2,)), "separable", "branched", sizes=(4,), exact=True)
+    apart = [i for i, _ in passes(exact) if not isinstance(exact.nodes[i], Conv)]
+    assert [(i, type(exact.nodes[i]).__name__) for i in apart] == [(12, "Add"), (13, "Relu"), (14, "Add")]
+
+
+def test_strides_skip_rows_but_not_columns():
+    """The maximum of two rows reads both, that of one row in two reads half; columns share their lines."""
+    rows = synthesize(PoolSpec((1, 1), (2, 1)), sizes=(4, 4))
+    columns = synthesize(PoolSpec((1, 1), (1, 2)), sizes=(4, 4))
+    assert work(rows, (4, 4)) == pytest.approx(8 + READ * 8 + TAP * 8)
+    assert work(columns, (4, 4)) == pytest.approx(8 + READ * 16 + TAP * 8)
 
 
 def test_sizes():
@@ -42,7 +73,8 @@ def test_sizes():
 
 def test_an_average_is_one_convolution():
     program = synthesize(PoolSpec((2, 2), (2, 2), kind="average"))
-    assert (program.macs((4, 4)), written(program, (4, 4)), activation_elements(program, (4, 4))) == (16, 4, 20)
+    assert (program.macs((4, 4)), activation_elements(program, (4, 4))) == (16, 20)
+    assert work(program, (4, 4)) == pytest.approx(4 + READ * 16 + TAP * 16)
     assert (program.relus_per_output, program.relu_layers) == (0, 0)
 
 
@@ -56,10 +88,12 @@ def test_relus_per_output_counts_what_windows_share():
     assert synthesize(PoolSpec((4, 1), (2, 1)), "separable", "branched").relus_per_output == 3
 
 
-def test_a_spatial_concat_is_written_too():
+def test_a_spatial_concat_is_a_pass_too():
     program = synthesize(PoolSpec((2,), (1,), ((1, 0),)), "tree", "branched", sizes=(4,))
-    # the first element (1), the input with it repeated (5), then a - b and b (4 each)
-    assert written(program, (4,)) == 1 + 5 + 4 + 4
+    # the first element (1, by a kernel of two taps), the input with it repeated (5), then a - b and b (4 each)
+    first, joined = 1 + READ * 4 + TAP * 2, 5 + READ * (1 + 4)
+    gates = 4 + READ * 5 + TAP * 2 * 4, 4 + READ * (5 + 4) + TAP * 2 * 4
+    assert work(program, (4,)) == pytest.approx(first + joined + sum(gates))
     assert program.sizes((4,)) == [(4,), (1,), (5,), (4,), (4,), (4,), (4,)]
 
 
@@ -76,6 +110,6 @@ def test_effort_counts_what_the_target_minimises():
     # sizes 9 x 9, outputs 4 x 4, 9 x 4 between them: 16 outputs * 19, and (3 + 2) * 36 + (3 + 2) * 16
     assert (relu_elements(tree, (9, 9)), relu_elements(axes, (9, 9))) == (16 * 19, 5 * 36 + 5 * 16)
     for program in (tree, axes):
-        elements = written(program, (9, 9))
-        assert effort(program, (9, 9), "relus") == (relu_elements(program, (9, 9)), elements)
-        assert effort(program, (9, 9), "writes")[0] == elements
+        amount = work(program, (9, 9))
+        assert effort(program, (9, 9), "relus") == (relu_elements(program, (9, 9)), amount)
+        assert effort(program, (9, 9), "writes")[0] == amount

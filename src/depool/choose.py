@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, prod
-from operator import itemgetter
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,7 +20,8 @@ from depool.geometry import PoolSpec, Size, Window
 from depool.lowering.lower import adapted, lower
 from depool.lowering.padding import Border, border
 from depool.lowering.stages import Gates
-from depool.numerics import Rounding
+from depool.numerics import TYPES, Rounding
+from depool.plan.horner import Described, further, horner, recalled
 from depool.plan.model import Plan
 from depool.plan.separable import separable
 from depool.plan.shallow import shallow, with_relu
@@ -28,7 +29,7 @@ from depool.plan.tree import PAIRINGS, tree
 from depool.program import Program, Relu
 from depool.target import Target, named
 
-Scheme = Literal["auto", "tree", "separable", "shallow"]
+Scheme = Literal["auto", "tree", "separable", "horner", "shallow"]
 FormName = Literal["auto", "branched", "concat", "sequential"]
 Channels = Literal["auto", "grouped", "depthwise", "dense"]
 
@@ -83,12 +84,28 @@ def synthesize(
 
 
 def choose(
-    spec: PoolSpec, sizes: tuple[Size, ...], facts: InputFacts, choice: Choice, dtype: npt.DTypeLike
+    spec: PoolSpec,
+    sizes: tuple[Size, ...],
+    facts: InputFacts,
+    choice: Choice,
+    dtype: npt.DTypeLike,
+    given: tuple[Conversion, ...] = (),
+    stages: Described = (),
 ) -> Conversion:
     """Resolve the geometry, choose border, plan, gate and form, lower, and adapt to the target.
 
+    Args:
+        spec: the pool.
+        sizes: of its input.
+        facts: known of its input.
+        choice: what the user asks for.
+        dtype: of its input.
+        given: other pools of the same input that have been converted, and may be gone on from.
+        stages: the plan, where it is known already: from a record, or from measurements.
+
     Raises:
         Refused: with the code that says why.
+        UsageError: where the stages do not make this pool.
     """
     target = named(choice.target)
     known_words(choice)
@@ -107,23 +124,74 @@ def choose(
     edges, masks = form != "sequential" and target.spatial_concat, form != "sequential" and target.large_constants
     edge = border(window, sizes, facts, choice.exact, edges=edges, masks=masks)
     gates = gates_of(choice, edge, facts, dtype)
-    work = nominal(sizes, window.extent)
-    found: list[tuple[tuple[int, int], Plan, Program]] = []
+    base = _base(given, edge.window, sizes, edge, facts, form)
+    bare, sign = replace(edge, reason=""), InputFacts(-inf if facts.signed else 0.0)
+    wish = replace(choice, target=target)
+    plan, program = _cheapest(wish, bare, sizes, sign, form, str(np.dtype(dtype)), base, stages)
+    return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program, plan)
+
+
+@lru_cache(maxsize=512)
+def _cheapest(
+    choice: Choice,
+    edge: Border,
+    sizes: tuple[Size, ...],
+    facts: InputFacts,
+    form: str,
+    dtype: str,
+    base: Plan | None,
+    stages: Described,
+) -> tuple[Plan, Program]:
+    """Of all plans, the one whose program costs least; what `base` computes is there already.
+
+    Raises:
+        Refused: where the target takes none.
+    """
+    target = named(choice.target)
+    gates = gates_of(choice, edge, facts, TYPES.get(dtype, dtype))
+    count = nominal(sizes, edge.window.extent)
+    best: tuple[tuple[float, float], Plan, Program] | None = None
     lacks: Refused | None = None
-    for plan in _plans(choice, edge, form, target):
-        made = lower(plan, edge, sizes, facts, form, gates, dtype)
+    more = tuple(further(base, edge.window, sizes)) if base is not None and not stages else ()
+    plans = [recalled(_inner(edge), sizes, stages)] if stages else _plans(choice, edge, sizes, form, target)
+    for plan in (*plans, *more):
+        made = lower(plan, edge, sizes, facts, form, gates, TYPES.get(dtype, dtype))
+        price = effort(made, count, target.minimise)
+        if base is not None and plan in more:
+            there = effort(lower(base, edge, sizes, facts, form, gates, dtype), count, target.minimise)
+            price = (price[0] - there[0], price[1] - there[1])
+        if best is not None and price >= best[0]:
+            continue
         try:
-            program = adapted(made, target, channels, form)
+            best = price, plan, adapted(made, target, layout(choice, target), form)
         except Refused as refused:
             lacks = lacks or refused
-            continue
-        found.append((effort(made, work, target.minimise), plan, program))
-    if not found and lacks is not None:
-        raise lacks
-    _, plan, program = min(found, key=itemgetter(0))
+    if best is None:
+        raise lacks or AssertionError("no plan")
+    _, plan, program = best
     if choice.relu and not plan.floored:
         program = replace(program, nodes=(*program.nodes, Relu(len(program.nodes))))
-    return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program)
+    return plan, program
+
+
+def _base(
+    given: tuple[Conversion, ...],
+    window: Window,
+    sizes: tuple[Size, ...],
+    edge: Border,
+    facts: InputFacts,
+    form: str,
+) -> Plan | None:
+    """The plan of the largest pool of the same input that lies within this one.
+
+    Zero pads must stand for nothing, so the input is >= 0.
+    """
+    if facts.signed or edge.rule != "zero" or form != "branched":
+        return None
+    plans = [made.plan for made in given if made.form == form and made.border.rule == "zero"]
+    found = [plan for plan in plans if plan is not None and plan.scheme == "horner"]
+    fit = [plan for plan in found if next(further(plan, window, sizes), None) is not None]
+    return max(fit, key=lambda plan: prod(plan.window.kernel_shape), default=None)
 
 
 def gates_of(choice: Choice, edge: Border, facts: InputFacts, dtype: npt.DTypeLike) -> Gates:
@@ -170,14 +238,14 @@ def layout(choice: Choice, target: Target) -> str:
     return target.channels if choice.channels == "auto" else choice.channels
 
 
-def _plans(choice: Choice, edge: Border, form: str, target: Target) -> list[Plan]:
+def _plans(choice: Choice, edge: Border, sizes: tuple[Size, ...], form: str, target: Target) -> list[Plan]:
     """The plans to choose from, on the window that is left once the border is in the data."""
     window = edge.window
     if isinstance(window.pads, str):
-        if choice.scheme == "separable":
-            raise _dynamic_same("the separable scheme splits the window")
+        if choice.scheme in {"separable", "horner"}:
+            raise _dynamic_same(f"the {choice.scheme} scheme splits the window")
         return [shallow(window) if choice.scheme == "shallow" else tree(window, choice.pairing)]
-    inner = window.unpadded() if edge.rule in {"edge", "mask"} else window
+    inner = _inner(edge)
     # a long tree in one chain or Concat drags every waiting tap along: it is offered only where asked for or small
     small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25) or not target.mixed_axes
     if choice.scheme == "tree" or choice.pairing != PAIRINGS[0]:
@@ -186,7 +254,15 @@ def _plans(choice: Choice, edge: Border, form: str, target: Target) -> list[Plan
         return [separable(inner)]
     if choice.scheme == "shallow":
         return [with_relu(inner) if choice.relu and prod(inner.kernel_shape) == 4 else shallow(inner)]
-    return [separable(inner), *([tree(inner)] if small else [])]
+    few = list(horner(inner, sizes))
+    if choice.scheme == "horner":
+        return few
+    return [separable(inner), *([tree(inner)] if small else []), *(few if form == "branched" else [])]
+
+
+def _inner(edge: Border) -> Window:
+    """The window on data that carry their border."""
+    return edge.window.unpadded() if edge.rule in {"edge", "mask"} else edge.window
 
 
 def _integers(spec: PoolSpec, window: Window, sizes: tuple[Size, ...], choice: Choice, target: Target) -> Conversion:

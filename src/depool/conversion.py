@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from depool.geometry import PoolSpec, Window
 from depool.lowering.padding import Border
+from depool.plan.model import Plan
 from depool.program import Program
 
 
@@ -20,6 +21,7 @@ class Conversion:
         scheme, form, channels, gate: what was chosen; scheme is ``average`` for an average pool, ``adaptive`` for
             a max pool whose windows differ in size.
         program: the result.
+        plan: which maxima, where it is one window everywhere.
     """
 
     spec: PoolSpec
@@ -30,3 +32,4 @@ class Conversion:
     channels: str
     gate: str
     program: Program
+    plan: Plan | None = None

@@ -129,6 +129,16 @@ class Window:
         """Whether any window can reach beyond the input."""
         return isinstance(self.pads, str) or any(map(any, self.pads))
 
+    def pads_along(self, axis: int) -> tuple[int, int]:
+        """(begin, end) of one axis.
+
+        Raises:
+            AssertionError: where pads are symbolic, and no one should ask.
+        """
+        if isinstance(self.pads, str):
+            raise AssertionError("symbolic pads are no numbers")  # noqa: TRY004 - a mistake of the caller's
+        return self.pads[axis]
+
     def unpadded(self) -> Window:
         """The same window on an input that already carries its padding."""
         return replace(self, pads=((0, 0),) * len(self.kernel_shape))

@@ -11,6 +11,7 @@ from depool.conversion import Conversion
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size
 from depool.numerics import Rounding, bound
+from depool.plan.horner import Described, described
 from depool.program import Array
 
 
@@ -28,6 +29,7 @@ class Record:
         facts: what was assumed of `source`.
         scheme, form, layout, gate, border, reason: how it was converted, and what licenses its border.
         rounding: what the promised bound is computed from.
+        stages: the plan, where the scheme's name does not settle it.
     """
 
     where: str
@@ -48,6 +50,7 @@ class Record:
     border: str
     reason: str
     rounding: Rounding
+    stages: Described = ()
 
     @classmethod
     def of(
@@ -76,6 +79,7 @@ class Record:
             border=conversion.border.rule,
             reason=conversion.border.reason,
             rounding=conversion.program.rounding,
+            stages=described(conversion.plan) if conversion.plan is not None else (),
         )  # fmt: skip
 
     @property

@@ -87,7 +87,7 @@ PADDED = PoolSpec((3, 3), (2, 1), ((1, 1), (1, 0)))
 DILATED = PoolSpec((2, 3), (1, 2), ((1, 0), (2, 2)), (2, 1))
 UPPER = PoolSpec((3, 2), (2, 2), auto_pad="SAME_UPPER")
 LOWER = PoolSpec((2, 3), (2, 1), auto_pad="SAME_LOWER")
-FORMS, SCHEMES = ("branched", "concat", "sequential"), ("tree", "separable", "shallow")
+FORMS, SCHEMES = ("branched", "concat", "sequential"), ("tree", "separable", "horner", "shallow")
 TREE, GATES, POSITIVE = ("tree", "shallow"), ("pair", "Y"), ("pair", "K")
 D2 = (None, None)
 ROWS = [  # rule, name, spec, sizes, known sizes, fact, forms, schemes, gates
@@ -235,7 +235,7 @@ def licensed(code, spec, dynamic, fact, choice):
     return {
         "SAME_DILATED": same and max(spec.dilations) > 1,
         "DYNAMIC_CEIL": dynamic and spec.ceil_mode,
-        "DYNAMIC_SAME": dynamic and same and (choice.scheme == "separable" or choice.target == "portable"),
+        "DYNAMIC_SAME": dynamic and same and (choice.scheme in {"separable", "horner"} or choice.target == "portable"),
         "NEEDS_INPUT_RANGE": fact == "unknown" and choice.form == "sequential",
         "SHALLOW_NOT_EXACT": choice.scheme == "shallow" and (choice.exact or fact in {"unknown", "lower"}),
         "EXACT_NEEDS_BRANCHES": fact in {"lower", "unknown"} and choice.form == "sequential" and choice.exact,
@@ -246,7 +246,7 @@ def licensed(code, spec, dynamic, fact, choice):
 @given(
     pools(),
     st.sampled_from(["nonneg", "lower", "unknown", "relu"]),
-    st.sampled_from(["auto", "tree", "separable", "shallow"]),
+    st.sampled_from(["auto", "tree", "separable", "horner", "shallow"]),
     st.sampled_from(["branched", "concat", "sequential"]),
     st.sampled_from(["auto", "depthwise", "dense"]),
     st.booleans(),

@@ -195,7 +195,7 @@ def test_pools_on_integers(name, dtype, dynamic, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"scheme": "tree"}, {"scheme": "separable"}, {"scheme": "shallow"}, {"channels": "dense"},
+        {"scheme": "tree"}, {"scheme": "separable"}, {"scheme": "horner"}, {"scheme": "shallow"}, {"channels": "dense"},
         {"channels": "depthwise"}, {"form": "branched"}, {"target": "portable"}, {"pairing": "ad|bc"}, {"exact": True},
     ],
     ids=str,

@@ -56,6 +56,8 @@ LAYOUTS = [{"channels": channels} for channels in ("auto", "grouped", "depthwise
 CHAINS = [{"form": "sequential"}, {"target": "portable"}]
 OTHERS = [
     ("mnist-wonnx", {"scheme": "tree"}),
+    ("mnist-wonnx", {"scheme": "separable"}),
+    ("yolox-det", {"scheme": "horner"}),
     ("mnist-wonnx", {"scheme": "separable", "form": "concat"}),
     ("mnist-wonnx", {"exact": True}),
     ("mnist-wonnx", {"form": "concat", "channels": "depthwise"}),
@@ -130,7 +132,7 @@ def test_converted_equal_and_clean(name, arguments, path, tmp_path):
     assert original.read_bytes() == bytes_before
     assert [p.name for p in tmp_path.iterdir()] == ["out.onnx"]
     for record in result.records:
-        wanted = {"tree", "separable"} if "scheme" not in arguments else {arguments["scheme"]}
+        wanted = {"tree", "horner"} if "scheme" not in arguments else {arguments["scheme"]}
         assert record.scheme in wanted
         assert record.rounding.bit_exact == (bool(arguments.get("exact")) or record.border == "mask")
         chain = arguments.get("target") == "portable"

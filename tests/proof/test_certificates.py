@@ -72,7 +72,7 @@ def test_each_rule_is_proved(tmp_path, attributes, size, model, options, border,
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("scheme", ["tree", "separable", "shallow"])
+@pytest.mark.parametrize("scheme", ["tree", "separable", "horner", "shallow"])
 def test_forms_schemes_and_layouts(tmp_path, form, scheme, layout):
     model = pool_model(SAME3 | {"strides": [1, 2]}, (5, 6), before="Relu", channels=3)
     pool = proved(*converted(tmp_path, model, form=form, scheme=scheme, channels=layout))
@@ -106,7 +106,7 @@ def test_random_pools(tmp_path, seed):
     rng = random.Random(seed)  # noqa: S311 - tests
     model = random_pool(rng)
     options = {"form": rng.choice(["auto", *FORMS]), "channels": rng.choice(LAYOUTS), "exact": rng.random() < 0.4}
-    options |= {"scheme": rng.choice(["auto", "tree", "separable"])}
+    options |= {"scheme": rng.choice(["auto", "tree", "separable", "horner"])}
     try:
         before, after = converted(tmp_path, model, **options)
     except depool.NotConverted:

@@ -28,6 +28,7 @@ WAYS = [
     {"form": "concat"},
     {"exact": True},
     {"scheme": "separable"},
+    {"scheme": "horner"},
     {"scheme": "tree"},
     {"channels": "depthwise"},
     {"channels": "dense"},

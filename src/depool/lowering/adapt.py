@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import gcd
 
 import numpy as np
 
-from depool.geometry import Window
+from depool.geometry import Size, Window
 from depool.lowering.forms import Builder
 from depool.program import Add, Concat, Conv, Node, Program, Ref, Relu
 
@@ -44,6 +45,46 @@ def _extended(node: Conv, dilation: bool, asymmetric_pads: bool, mixed_axes: boo
             pads = tuple((most, most) for most in largest)
             window = Window(kernel.shape[2:], window.strides, window.dilations, pads)
     return replace(node, kernel=kernel, window=window)
+
+
+def compacted(program: Program, sizes: tuple[Size, ...]) -> Program:
+    """Kernels without the zeros that are not needed: at their ends, and between taps.
+
+    Given   taps w[0..k) at distance d, pads (b, e), zero but for taps first ... last, all multiples of g apart
+    Result  taps w[first..last] at distance g d, pads (b - first d, e - (k - 1 - last) d)
+
+    Pads are not negative; a last tap beyond them goes where strides leave the number of windows as it is.
+    """
+    static = tuple(size for size in sizes if size is not None)
+    known = program.sizes(static) if len(static) == len(sizes) else None
+    nodes = [
+        _compact(node, known[node.source] if known else None) if isinstance(node, Conv) else node
+        for node in program.nodes
+    ]
+    return replace(program, nodes=tuple(nodes))
+
+
+def _compact(node: Conv, sizes: tuple[int, ...] | None) -> Conv:
+    kernel, window = node.kernel, node.window
+    if isinstance(window.pads, str):
+        return node
+    cuts: list[slice] = []
+    shape, dilations, pads = [], [], []
+    for axis, (k, d, (begin, end)) in enumerate(zip(window.kernel_shape, window.dilations, window.pads, strict=True)):
+        used = np.flatnonzero(kernel.any(axis=tuple(a for a in range(kernel.ndim) if a != axis + 2)))
+        ends = (int(used[0]), int(used[-1])) if used.size else (0, 0)
+        slack = end
+        if sizes is not None:  # elements behind the last window
+            slack += window.strides[axis] - 1 - (sizes[axis] + begin + end - (k - 1) * d - 1) % window.strides[axis]
+        low, cut = min(ends[0], begin // d), min(k - 1 - ends[1], slack // d)
+        high = k - 1 - cut
+        step = gcd(*(int(tap) - low for tap in (*used, high))) or 1
+        cuts.append(slice(low, high + 1, step))
+        shape.append((high - low) // step + 1)
+        dilations.append(d * step if shape[-1] > 1 else 1)
+        pads.append((begin - low * d, max(end - cut * d, 0)))
+    small = Window(tuple(shape), window.strides, tuple(dilations), tuple(pads))
+    return replace(node, kernel=kernel[(slice(None), slice(None), *cuts)], window=small)
 
 
 def one_map_each(program: Program) -> Program:

@@ -60,7 +60,8 @@ def lower(
         heaviest=_heaviest(plan, steps + more, gates, signed),
         halves=plan.scheme == "shallow",
     )
-    return Program(build.rank, tuple(build.nodes), rounding)
+    program = Program(build.rank, tuple(build.nodes), rounding)
+    return adapt.compacted(program, sizes) if any(stage.merged for stage in plan.stages) else program
 
 
 def _heaviest(plan: Plan, steps: list[Step], gates: Gates, signed: bool) -> float:

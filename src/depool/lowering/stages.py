@@ -12,7 +12,8 @@ from dataclasses import replace
 from depool.gates import PAIR, Combination, Gate
 from depool.geometry import Window
 from depool.lowering.forms import Form, combine
-from depool.lowering.styles import Style
+from depool.lowering.horner import horner
+from depool.lowering.styles import Branched, Style
 from depool.numerics import Step
 from depool.plan.model import Expr, Index, Leaf, Max, Plan, Stage, Zero, depth
 from depool.program import Ref
@@ -54,6 +55,8 @@ def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: f
 
 
 def _stage(stage: Stage, gates: Gates, style: Style, tap: Tap, steps: list[Step], last: bool) -> Form:
+    if stage.merged and gates[2] is PAIR and isinstance(style, Branched):
+        return horner(stage, style, tap, steps)
     nodes = list(_all(stage.expr))
     values: dict[Expr, Form] = {leaf: tap(leaf.index) for leaf in nodes if isinstance(leaf, Leaf)}
     values |= {zero: NOTHING for zero in nodes if isinstance(zero, Zero)}

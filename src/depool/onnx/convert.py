@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,17 @@ import onnx
 import depool
 from depool.choose import Choice
 from depool.conversion import Conversion
-from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused, UsageError
+from depool.errors import FileError, NotConverted, NotEqual, Refusal, UsageError
 from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
 from depool.onnx.ensures import check_written
-from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
+from depool.onnx.find import Left, PoolSite, Selection, find
 from depool.onnx.graph import subgraphs
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, read_given, read_records, record_of, write_records
 from depool.onnx.shapes import forget_shapes
-from depool.onnx.splice import Names, emit
+from depool.onnx.siblings import plan_all
+from depool.onnx.splice import Names, Shared, emit
 from depool.record import Record
 from depool.target import named
 from depool.verification.verdict import Verdict
@@ -163,39 +165,64 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     found = list(find(model, source.folder, options.selection))
     if options.selection.only and not any(isinstance(item, PoolSite) or item.selected for item in found):
         raise UsageError(f"no pool is named like {', '.join(options.selection.only)}; depool inspect lists the names")
-    names = Names(model)
     previous = read_records(model)
-    done: dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]] = {}
+    planned = plan_all(found, options.choice)
     records: list[Record] = []
     conversions: list[Conversion] = []
     refusals: list[Refusal] = []
     left: list[Refusal] = []
     for i, item in enumerate(found):
-        progress("converting", i, len(found))
+        made = planned.get(i)
         if isinstance(item, Left):
             (refusals if item.selected else left).append(item.refusal)
-            continue
-        try:
-            conversion = plan_site(item, options.choice)
-        except Refused as refused:
-            refusals.append(replace(refused.refusal, where=item.where))
-            continue
-        nodes, weights = emit(item, conversion, names, model.ir_version)
-        if weights:  # a function has no initialisers, and its weights are among the nodes
-            item.scope.container.initializer.extend(weights)
-        done[item.scope.path, item.output] = (item, nodes)
-        records.append(record_of(item, conversion))
-        conversions.append(conversion)
+        elif isinstance(made, Refusal):
+            refusals.append(made)
+        elif made is not None:
+            records.append(record_of(item, made))
+            conversions.append(made)
     if refusals and not options.allow_partial:
         raise NotConverted(tuple(refusals))
+    done = _emitted(model, found, planned, progress)
     for path in reversed(list(dict.fromkeys(path for path, _ in done))):  # what is inside first: nodes are copied
         _splice({output: made for (scope, output), made in done.items() if scope == path})
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
     write_records(model, (*previous, *records), options.given.after(read_given(model)), depool.__version__)
-    progress("converting", len(found), len(found))
+    progress("converting", len(planned), len(planned))
     warned = caveats(model, source.folder, named(options.choice.target))
     return Result(model, None, tuple(records), tuple(conversions), tuple(refusals), tuple(left), warned)
+
+
+def _emitted(
+    model: onnx.ModelProto,
+    found: list[PoolSite | Left],
+    planned: Mapping[int, Conversion | Refusal],
+    progress: Progress,
+) -> dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]]:
+    """Every pool's nodes, by scope and output; the weights are in the model.
+
+    Where pools share nodes, all of theirs stand at the first of them.
+    """
+    names = Names(model)
+    done: dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]] = {}
+    there: dict[tuple[str, str], Shared] = {}
+    for count, (i, made) in enumerate(planned.items()):
+        progress("converting", count, len(planned))
+        site = found[i]
+        if isinstance(made, Refusal) or isinstance(site, Left):
+            continue
+        shared = there.setdefault((site.scope.path, site.source), Shared())
+        nodes, weights = emit(site, made, names, model.ir_version, shared)
+        if weights:  # a function has no initialisers, and its weights are among the nodes
+            site.scope.container.initializer.extend(weights)
+        done[site.scope.path, site.output] = (site, nodes)
+    for (path, _), shared in there.items():
+        if shared.reused:
+            pools = [item for item in found if isinstance(item, PoolSite) and item.output in shared.pools]
+            whole = [node for output in shared.pools for node in done[path, output][1]]
+            for site in pools:
+                done[path, site.output] = (site, whole if site is pools[0] else [])
+    return done
 
 
 def _splice(made: dict[str, tuple[PoolSite, list[onnx.NodeProto]]]) -> None:

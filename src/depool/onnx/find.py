@@ -22,6 +22,7 @@ from depool.onnx.padding import absorb, reads_constant
 from depool.onnx.quantized import INTEGERS, dequantized, quantized
 from depool.onnx.shapes import Types, ValueType, infer
 from depool.onnx.spec import AVERAGE_POOLS, FLOATS, MAX_POOLS, NOT_OURS, pool_spec
+from depool.plan.horner import Described
 
 
 @dataclass(frozen=True)
@@ -147,15 +148,15 @@ def _refuse_unknown_ranges(model: onnx.ModelProto, folder: Path, selection: Sele
             raise UsageError(f"--input-range {name}: the model has no tensor of this name")
 
 
-def plan_site(site: PoolSite, choice: Choice) -> Conversion:
-    """How a pool becomes convolutions.
+def plan_site(site: PoolSite, choice: Choice, given: tuple[Conversion, ...] = (), stages: Described = ()) -> Conversion:
+    """How a pool becomes convolutions; `given` and `stages` as `choose` takes them.
 
     Raises:
         Refused: where it cannot.
     """
     wanted = replace(choice, exact=True) if site.exact else choice
     dtype = TYPES.get(site.dtype, site.dtype)
-    made = choose(site.spec, site.sizes, site.facts, wanted, dtype)
+    made = choose(site.spec, site.sizes, site.facts, wanted, dtype, given, stages)
     if site.scope.opset <= 6 and made.form == "branched":  # its Adds may pass on an infinity, and a Conv makes it NaN
         made = choose(site.spec, site.sizes, site.facts, replace(wanted, form="concat"), dtype)
     return made

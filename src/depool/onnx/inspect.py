@@ -10,13 +10,14 @@ import numpy as np
 from depool.choose import Choice
 from depool.conversion import Conversion
 from depool.cost import activation_elements, nominal
-from depool.errors import Refusal, Refused
+from depool.errors import Refusal
 from depool.geometry import Size
 from depool.numerics import TYPES, statement
 from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
-from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
+from depool.onnx.find import Left, PoolSite, Selection, find
 from depool.onnx.graph import standard_opset
+from depool.onnx.siblings import plan_all
 from depool.program import Conv, Program
 from depool.target import named
 
@@ -105,13 +106,15 @@ def survey(source: files.Source, selection: Selection, choice: Choice) -> Survey
     left: list[Refusal] = []
     refused = 0
     opset = 0
-    for item in find(model, source.folder, selection):
+    found = list(find(model, source.folder, selection))
+    made = plan_all(found, choice)
+    for i, item in enumerate(found):
         if isinstance(item, Left):
             left.append(item.refusal)
             refused += item.selected
             continue
         opset = max(opset, item.scope.opset)
-        planned = _planned(item, choice)
+        planned = _planned(item, made[i])
         refused += planned.refusal is not None
         pools.append(planned)
     return Survey(
@@ -132,14 +135,11 @@ def _gone(pools: list[Planned]) -> frozenset[str]:
     return frozenset(name for site in sites for name in (site.output, site.node.output[0], *site.inner))
 
 
-def _planned(site: PoolSite, choice: Choice) -> Planned:
+def _planned(site: PoolSite, conversion: Conversion | Refusal) -> Planned:
     made_by = site.scope.producers.get(site.source)
     before = made_by.op_type if made_by is not None else "input"
-    try:
-        conversion = plan_site(site, choice)
-    except Refused as refused:
-        reason = refused.refusal
-        return Planned(site, before, None, Refusal(reason.code, site.where, reason.reason, reason.fix))
+    if isinstance(conversion, Refusal):
+        return Planned(site, before, None, conversion)
     price = cost(conversion, site.channels, site.sizes, site.dtype)
     warning = ""
     if conversion.channels == "dense" and price.weight_bytes > LARGE_BYTES:

@@ -141,6 +141,7 @@ def record_from(item: dict[str, Any]) -> Record:
             "inner": _tuples(item["inner"]),
             "facts": InputFacts(**facts),
             "rounding": Rounding(**rounding),
+            "stages": _tuples(item["stages"]),
         }
     )
 

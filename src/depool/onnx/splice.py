@@ -7,6 +7,7 @@ Result  x -> Conv, Relu, Add, Concat ... -> y, the last node writing the very na
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,16 +62,35 @@ def _names(model: onnx.ModelProto) -> Iterator[str]:
             stack += [g for a in node.attribute for g in a.graphs]
 
 
+@dataclass
+class Shared:
+    """What pools of one input have computed so far, so that nothing is computed twice.
+
+    Attributes:
+        tensors: the name of each, by what computes it.
+        pools: their outputs, in the order in which their nodes were made.
+        reused: whether one reads what another has computed.
+    """
+
+    tensors: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    pools: list[str] = field(default_factory=list)
+    reused: bool = False
+
+
 def emit(
-    site: PoolSite, conversion: Conversion, names: Names, ir_version: int
+    site: PoolSite, conversion: Conversion, names: Names, ir_version: int, shared: Shared
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """The nodes that replace a pool, and their weights (empty where Constant nodes must hold them).
 
-    Every node is named after the pool; from IR 10 each carries where it comes from in its metadata.
+    Every node is named after the pool; from IR 10 each carries where it comes from in its metadata. What another pool
+    of the same input computes already is not computed again.
     """
     prefix = names.fresh(f"{site.node.name or site.output}/depool")
-    make = _integer_nodes if site.dtype in INTEGERS.values() else _float_nodes
-    nodes, weights = make(site, conversion, prefix)
+    shared.pools.append(site.output)
+    if site.dtype in INTEGERS.values():
+        nodes, weights = _integer_nodes(site, conversion, prefix)
+    else:
+        nodes, weights = _float_nodes(site, conversion, prefix, shared)
     if site.scope.is_function or ir_version < 4:
         held = [helper.make_node("Constant", [], [w.name], name=f"{w.name}_node", value=w) for w in weights]
         nodes, weights = [*held, *nodes], []
@@ -81,7 +101,7 @@ def emit(
 
 
 def _float_nodes(
-    site: PoolSite, conversion: Conversion, prefix: str
+    site: PoolSite, conversion: Conversion, prefix: str, shared: Shared
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     program = conversion.program if site.scope.opset > 6 else without_add(conversion.program)
     nodes: list[onnx.NodeProto] = []
@@ -91,11 +111,18 @@ def _float_nodes(
     for i, (node, conv) in enumerate(zip(program.nodes, wide, strict=True)):
         inputs = [values[ref] for ref in sources(node)]
         name = f"{prefix}/{i}_{type(node).__name__}"
+        last = i == len(program.nodes) - 1
+        key = (type(node), conversion.channels, *inputs, *_contents(node))
+        if key in shared.tensors and not last:
+            values.append(shared.tensors[key])
+            shared.reused = True
+            continue
+        shared.tensors[key] = site.output if last else name
         if conv is not None:
             tensors = _tensors(conv, name, site.dtype)
             inputs += [tensor.name for tensor in tensors]
             weights += tensors
-        values.append(name if i < len(program.nodes) - 1 else site.output)
+        values.append(site.output if last else name)
         attributes = _attributes(node, conv)
         nodes.append(helper.make_node(type(node).__name__, inputs, [values[-1]], name=name, **attributes))
     return nodes, weights
@@ -131,6 +158,13 @@ def _provenance(node: onnx.NodeProto, site: PoolSite, conversion: Conversion) ->
     }
     for key, value in described.items():
         node.metadata_props.add(key=key, value=value)
+
+
+def _contents(node: Node) -> tuple[Any, ...]:
+    """What a node computes from its inputs."""
+    if isinstance(node, Conv):
+        return node.kernel.shape, node.kernel.tobytes(), node.window, node.bias
+    return (node.axis,) if isinstance(node, Concat) else ()
 
 
 def _attributes(node: Node, conv: WideConv | None) -> dict[str, Any]:

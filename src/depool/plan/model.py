@@ -7,6 +7,9 @@ In coordinates of the pool's input a composition of stages therefore covers
     { o_1 + S_1 * o_2 + S_1 * S_2 * o_3 + ... },   S_j the stride of stage j,
 
 and the plan is right iff that set is the pool's window: max is associative, commutative and idempotent.
+
+Where a later stage is padded too, that is not enough: what it reads beyond the previous result counts as nothing,
+although windows reach there. Then every position near the borders is looked at (`plan/borders.py`).
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
-from depool.geometry import Window
+from depool.geometry import Size, Window
+from depool.plan.borders import Line, prove_borders
 
 Index = tuple[int, ...]
 """A tap: an entry of a kernel, one index per spatial axis, before dilation."""
@@ -64,10 +69,18 @@ def gates(expr: Expr) -> int:
 
 @dataclass(frozen=True)
 class Stage:
-    """One sliding maximum: a window and the tree of gates over its taps."""
+    """One sliding maximum.
+
+    Attributes:
+        window: over the previous result.
+        expr: the gates over its taps.
+        merged: a chain of gates is lowered by Horner's rule, where the form allows it: a maximum that only the next
+            gate reads is not written, its two terms enter that gate's difference.
+    """
 
     window: Window
     expr: Expr
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ class Plan:
         window: the pool's geometry, pads resolved.
         scheme: the planner's name.
         stages: applied in order.
+        sizes: of the input; empty, or None for an axis, where the plan is for every size.
 
     Raises:
         AssertionError: where the stages do not cover the window, which would be a planner's mistake.
@@ -86,6 +100,7 @@ class Plan:
     window: Window
     scheme: str
     stages: tuple[Stage, ...]
+    sizes: tuple[Size, ...] = ()
 
     def __post_init__(self) -> None:
         prove_coverage(self)
@@ -112,7 +127,7 @@ def prove_coverage(plan: Plan) -> None:
     Every gate is a maximum of its arguments; then three facts suffice: the composed offsets are the window's;
     per axis only the last stage that touches it has a stride, so output i starts at i * stride; and per axis
     only the first stage that touches it is padded, with the pool's pads, so every stage is defined wherever
-    the next one reads it.
+    the next one reads it. Where a later one is padded as well, every position near the borders is proved instead.
 
     Raises:
         AssertionError: where one of them fails.
@@ -123,6 +138,7 @@ def prove_coverage(plan: Plan) -> None:
     covered = {(0,) * rank}
     strides = (1,) * rank
     touched = [False] * rank
+    late: set[int] = set()
     for stage in plan.stages:
         small = stage.window
         taps = set(leaves(stage.expr))
@@ -139,7 +155,7 @@ def prove_coverage(plan: Plan) -> None:
             if moves and strides[axis] != 1:
                 raise AssertionError(f"axis {axis} is used after its stride was applied")
             if padded and touched[axis]:
-                raise AssertionError(f"axis {axis} is padded after its first stage")
+                late.add(axis)
             touched[axis] |= moves or padded
         strides = tuple(s * t for s, t in zip(strides, small.strides, strict=True))
     wanted = set(product(*(range(0, k * d, d) for k, d in zip(window.kernel_shape, window.dilations, strict=True))))
@@ -147,8 +163,33 @@ def prove_coverage(plan: Plan) -> None:
         raise AssertionError(f"offsets {sorted(covered ^ wanted)[:4]} ... are covered wrongly")
     if strides != window.strides:
         raise AssertionError(f"strides {strides} are not the pool's {window.strides}")
-    if _total_pads(plan.stages, rank) != window.pads:
-        raise AssertionError(f"pads {_total_pads(plan.stages, rank)} are not the pool's {window.pads}")
+    _prove_pads(plan, late)
+
+
+def _prove_pads(plan: Plan, late: set[int]) -> None:
+    """The pool's pads, all in the first stage of an axis; or, along the axes `late`, what every position covers."""
+    total, window = _total_pads(plan.stages, len(plan.window.kernel_shape)), plan.window
+    if isinstance(total, str) or isinstance(window.pads, str):
+        if late or total != window.pads:
+            raise AssertionError(f"pads {total} are not the pool's {window.pads}")
+        return
+    for axis, (ours, theirs) in enumerate(zip(total, window.pads, strict=True)):
+        if axis in late:
+            size = plan.sizes[axis] if plan.sizes else None
+            prove_borders(window, [_along(stage, axis) for stage in plan.stages], axis, size)
+        elif ours != theirs:
+            raise AssertionError(f"pads {ours} of axis {axis} are not the pool's {theirs}")
+
+
+def _along(stage: Stage, axis: int) -> Line:
+    """What a stage does along one axis; where it is a line, that is all it does there."""
+    small = stage.window
+    taps = set(leaves(stage.expr))
+    along = {tap[axis] for tap in taps}
+    if len(taps) != prod(len({tap[a] for tap in taps}) for a in range(len(small.kernel_shape))):
+        raise AssertionError(f"axis {axis} is padded after its first stage, and a stage's taps are no grid")
+    sliding = small.kernel_shape[axis], small.strides[axis], small.dilations[axis]
+    return Line(tuple(sorted(along)), *sliding, small.pads_along(axis))
 
 
 ZERO: Index = ()

@@ -146,7 +146,7 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
     target = BOUNDER if record.border == "shift" and record.form != "sequential" else GENERIC
     choice = Choice(scheme, form, layout, target, exact=record.exact)
     try:
-        again = plan_site(replace(site, facts=facts), choice)
+        again = plan_site(replace(site, facts=facts), choice, stages=record.stages)
     except DepoolError as error:
         return f"this version of depool would refuse it ({error})"
     if again.program.rounding != record.rounding or again.border.rule != record.border:
