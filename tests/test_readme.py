@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from test_cli import GOLDEN, normalised
+from test_golden import GOLDEN, normalised
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "depool"
