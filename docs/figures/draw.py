@@ -173,7 +173,7 @@ def borders() -> tuple[str, str]:
     for row, (words, beyond, shown) in enumerate((
         ("max pool: minus infinity", -np.inf, "\N{MINUS SIGN}\N{INFINITY}"), ("zero padding", 0, "0"),
         ("edge: the border element again", inside[0], signed(inside[0])),
-        ("mask: 0 \N{MINUS SIGN} MAX/2", -1.7e38, "\N{MINUS SIGN}B"),
+        ("mask: \N{MINUS SIGN}B, where B = MAX/2", -1.7e38, "\N{MINUS SIGN}B"),
     )):  # fmt: skip
         y = 50 + 50 * row
         best = max(beyond, *inside)
