@@ -30,7 +30,7 @@ class ProgressLine:
     def __init__(self, console: Console, *, shown: bool) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), Count(), TimeElapsedColumn(),
-            console=console, transient=True,
+            console=console, transient=True, redirect_stdout=False,  # a model may be written there meanwhile
         )  # fmt: skip
         self._task = self._bar.add_task("", total=None)
         self._timer = Timer(PATIENCE, self._bar.start) if shown else None
