@@ -1,13 +1,7 @@
-"""The command line: exit codes, one-line errors, nothing half-written, JSON, and the printed reports.
-
-DEPOOL_UPDATE_GOLDEN=1 rewrites the golden files.
-"""
+"""The command line: exit codes, one-line errors, nothing half-written, JSON. What it prints: test_golden.py."""
 
 import io
 import json
-import os
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,37 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from cli_models import pooled, tampered
+from onnx import helper, numpy_helper
 
-from depool.cli import main
+COMMANDS = ("inspect", "convert", "verify", "prove", "targets", "demo")
 
-ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = ("inspect", "convert", "verify", "prove", "demo")
-
-pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """A fresh folder with the example model, 80 columns wide."""
-    shutil.copy(ROOT / "examples" / "digits.onnx", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    return tmp_path
-
-
-@pytest.fixture
-def depool(monkeypatch, capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["depool", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return (stopped.value.code, *capsys.readouterr())
-
-    return run
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def shell(command, data=b""):
@@ -53,28 +22,6 @@ def shell(command, data=b""):
     line = command.format(depool=f"'{sys.executable}' -m depool")
     command_line = ["bash", "-c", line]
     return subprocess.run(command_line, input=data, capture_output=True, check=False)  # noqa: S603 - our own words
-
-
-def pooled(path, *, rest=(), name="pool", opset=17, ir_version=8, **attributes):
-    """A model of one 2x2 max pool, and what follows it."""
-    node = helper.make_node("MaxPool", ["x"], ["y"], name=name, kernel_shape=[2, 2], **attributes)
-    last = rest[-1].output[0] if rest else "y"
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4, None, None]) for n in ("x", last)]
-    graph = helper.make_graph([node, *rest], "g", values[:1], values[1:])
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("nowhere", 1)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=ir_version), path)
-
-
-def tampered(depool, path="tampered.onnx"):
-    """A conversion with one wrong weight."""
-    assert depool("convert", "digits.onnx", "-q") == (0, "", "")
-    model = onnx.load("digits.depool.onnx")
-    tensor = next(t for t in model.graph.initializer if "depool" in t.name)
-    array = numpy_helper.to_array(tensor).copy()
-    array.flat[0] /= 2
-    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    onnx.save(model, path)
-    return path
 
 
 def listing():
@@ -399,6 +346,7 @@ def arguments(depool, command):
     return {
         "verify": ["digits.onnx", "digits.depool.onnx"],
         "prove": ["digits.onnx", "--check", "c.json"],
+        "targets": [],
         "demo": [],
     }.get(command, ["digits.onnx"])
 
@@ -488,64 +436,3 @@ def test_demo_kernels(depool, notation, said):
     assert (code, err) == (0, "")
     assert said in out
     assert "│" not in out
-
-
-# reports
-
-
-def normalised(text):
-    """Without what differs between processors: measured numbers, and the column widths that follow from them."""
-    text = re.sub(r"within \d+% of the bound", "within #% of the bound", text)
-    text = re.sub(r"worst: [^']*'[^']*'", "worst: #", text)
-    lines, table, rows = [], False, False
-    for line in map(str.rstrip, text.splitlines()):
-        table = bool(line) and (table or line == "end to end, as measured")
-        rows = table and rows
-        lines.append(f"{line.split()[0]} #" if rows else re.sub(" +", " ", line).strip() if table else line)
-        rows = rows or (table and line.startswith("output "))
-    return "\n".join(lines) + "\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "args"),
-    [
-        ("inspect_digits", ["inspect", "digits.onnx"]),
-        ("convert_digits", ["convert", "digits.onnx"]),
-        ("verify_digits", ["verify", "digits.onnx", "digits.depool.onnx"]),
-    ],
-)
-def test_report(depool, name, args):
-    if args[0] == "verify":
-        depool("convert", "digits.onnx", "-q")
-    code, out, err = depool(*args)
-    assert (code, err) == (0, "")
-    golden = GOLDEN / f"{name}.txt"
-    if os.environ.get("DEPOOL_UPDATE_GOLDEN"):
-        golden.write_text(normalised(out), encoding="utf-8")
-    assert normalised(out) == golden.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["--help"],
-        *([command, "--help"] for command in COMMANDS),
-        ["inspect", "digits.onnx", "-v", "--exact"],
-        ["inspect", "digits.onnx", "--target", "portable"],
-        ["convert", "digits.onnx", "-v", "--target", "portable", "--input-range", "0,1"],
-        ["verify", "digits.onnx", "digits.onnx", "-v"],
-        ["prove", "digits.onnx", "digits.depool.onnx"],
-        ["inspect", "long.onnx", "-v"],
-        ["convert", "long.onnx", "-v", "--exact"],
-    ],
-    ids=" ".join,
-)
-def test_reports_fit_in_80_columns(depool, args):
-    if "prove" in args:
-        depool("convert", "digits.onnx", "-q")
-    if "long.onnx" in args:
-        pooled("long.onnx", name="/backbone/stage1/" + 9 * "long_name/", pads=[1, 0, 1, 0], strides=[2, 1])
-    code, out, err = depool(*args)
-    assert (code, err) == (0, "")
-    assert max(map(len, out.splitlines())) <= 80
-    assert "\x1b" not in out

@@ -255,7 +255,6 @@ COUNTS = [  # math.md, section 3: (scheme, kernel, ReLU layers, neurons for any 
 ]
 
 
-@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 @pytest.mark.parametrize(("scheme", "kernel", "layers", "signed", "positive"), COUNTS)
 def test_what_inspect_prints(scheme, kernel, layers, signed, positive, tmp_path, monkeypatch, capsys):
     path = tmp_path / "one.onnx"

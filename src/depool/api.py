@@ -64,7 +64,7 @@ def convert(
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
         target: what the consumer accepts: a preset's name (``depool targets`` lists them), a TOML file, or a `Target`.
-        exact: bit-exact for all |x| <= MAX / 2.
+        exact: bit-exact for all ``|x| <= MAX / 2``.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
         pools: ``max``, or ``all`` to convert average pools too.
         only: patterns of the names of pools to convert.
@@ -146,7 +146,7 @@ def verify(
         data: an .npz of inputs, named like the model's, to run besides the drawn ones.
         shapes: dimensions of the inputs, where dynamic.
         input_range: drawn inputs stay in (low, high), of all inputs or by name.
-        tolerance: the t of |a - b| <= t + t |b| for models without promises.
+        tolerance: the t of ``|a - b| <= t + t |b|`` for models without promises.
         end_to_end: whether to run the whole models.
         seed: of the drawn inputs.
         counterexample: where to save an input that shows a difference; by default beside `converted`.

@@ -69,7 +69,7 @@ def synthesize(
         target: a preset's name, a TOML file or a `Target`.
         sizes: the input's spatial sizes, None each where dynamic; all dynamic if not given.
         lower_bound: the least value of the input, if known; 0 after a ReLU.
-        exact: bit-exact in floating point for |x| <= MAX / 2.
+        exact: bit-exact in floating point for ``|x| <= MAX / 2``.
         dtype: the floating-point type that it will run in.
         pairing: for a tree over four elements, one of ``ab|cd``, ``ac|bd``, ``ad|bc``.
         relu: compute r(max(x)), the pool with a ReLU before or behind it: zero padding, and one ReLU at the end;

@@ -73,21 +73,22 @@ def inspect(
         import depool
         from depool.report import machine, tables
 
-        found = depool.inspect(
-            model,
-            scheme=scheme,
-            form=form,
-            channels=channels,
-            target=target,
-            exact=exact,
-            pools=pools,
-            only=only or (),
-            skip=skip or (),
-            input_range=ranges(input_range),
-            assume_nonnegative=assume_nonnegative,
-            shapes=shapes(shape),
-            opset=opset,
-        )
+        with progress_line("inspecting", shown=not (json or quiet)):
+            found = depool.inspect(
+                model,
+                scheme=scheme,
+                form=form,
+                channels=channels,
+                target=target,
+                exact=exact,
+                pools=pools,
+                only=only or (),
+                skip=skip or (),
+                input_range=ranges(input_range),
+                assume_nonnegative=assume_nonnegative,
+                shapes=shapes(shape),
+                opset=opset,
+            )
         if json:
             print_json(machine.survey(found))
         elif not quiet:
@@ -139,7 +140,7 @@ def convert(
         import depool
         from depool.report import machine, tables
 
-        with progress_line(shown=not (json or quiet)) as progress:
+        with progress_line("converting", shown=not (json or quiet)) as progress:
             made = depool.convert(
                 model,
                 output,
@@ -202,7 +203,7 @@ def verify(
         import depool
         from depool.report import machine, tables
 
-        with progress_line(shown=not (json or quiet)) as progress:
+        with progress_line("verifying", shown=not (json or quiet)) as progress:
             found = depool.verify(
                 original,
                 converted,
@@ -251,23 +252,23 @@ def prove(
 
     def work() -> int:
         from depool.report import proofs
+        from depool.report.blocks import print_lines
 
         paths = (original, converted or str(Path(original).with_suffix(".depool.onnx")))
-        if check is not None:
-            report = proofs.checked(check, *paths)
-            shown, text, code = proofs.report_object(report), proofs.report_text(report), proofs.exit_code(report)
-        else:
-            certificate = proofs.certified(*paths)
-            if output is not None:
-                proofs.write(certificate, output, original, force=force)
-            shown, text, code = certificate, proofs.certificate_text(certificate, output), Exit.DONE
-        proved = proofs.lemma_rows() if lemmas else []
+        with progress_line("proving", shown=not (json or quiet)):
+            if check is not None:
+                report = proofs.checked(check, *paths)
+                shown, text, code = proofs.report_object(report), proofs.report_text(report), proofs.exit_code(report)
+            else:
+                certificate = proofs.certified(*paths)
+                if output is not None:
+                    proofs.write(certificate, output, original, force=force)
+                shown, text, code = certificate, proofs.certificate_text(certificate, output), Exit.DONE
+            proved = proofs.lemma_rows() if lemmas else []
         if json:
             print_json(shown)
         elif not quiet:
-            page = console()
-            for line in [*proved, *text]:
-                page.print(line, markup=False, soft_wrap=False)
+            print_lines(console(), [*proved, *text])
         return code
 
     return guarded(work, json=json, verbose=verbose)
@@ -335,7 +336,7 @@ def demo(
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        code = app(print_error=False, exit_on_error=False, result_action="return_value")
+        code = app(sys.argv[1:], print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         text = one_line(str(error)).rstrip(".")

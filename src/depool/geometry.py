@@ -30,7 +30,8 @@ class PoolSpec:
 
     Attributes:
         kernel_shape: elements of the window per axis.
-        strides, dilations: per axis; 1 everywhere if not given.
+        strides: per axis; 1 everywhere if not given.
+        dilations: the same.
         pads: (begin, end) per axis; for a max pool they stand for minus infinity. 0 if not given.
         ceil_mode: count a last window that overruns the end padding.
         auto_pad: ONNX's, where pads are not explicit.

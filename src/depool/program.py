@@ -99,16 +99,16 @@ class Program:
         """Evaluate, one rounding per operation, in x's own dtype.
 
         Args:
-            x: [N, C, *spatial], finite.
+            x: ``[N, C, *spatial]``, finite.
 
         Returns:
-            [N, C, *pooled].
+            ``[N, C, *pooled]``.
         """
         result: Array = self.trace(x)[-1]
         return result.reshape(*x.shape[:2], *result.shape[2:])
 
     def trace(self, x: Array) -> list[Array]:
-        """Every tensor of the program, the input first, each as [N * C, maps, *spatial]."""
+        """Every tensor of the program, the input first, each as ``[N * C, maps, *spatial]``."""
         if x.ndim != self.rank + 2:
             raise UsageError(f"the input must be [N, C, ...] with {self.rank} spatial axes, not {list(x.shape)}")
         values = [x.reshape(-1, 1, *x.shape[2:])]
@@ -179,7 +179,7 @@ class Program:
         return sum(node.kernel.size * prod(sizes[i + 1]) for i, node in enumerate(self.nodes) if isinstance(node, Conv))
 
     def error_bound(self, max_abs: float | Array, dtype: npt.DTypeLike = "float32") -> Any:
-        """Largest |result - max| for a window whose elements are at most `max_abs`; 0 is bit-exact.
+        """Largest ``|result - max|`` for a window whose elements are at most `max_abs`; 0 is bit-exact.
 
         Source: math in numerics.py. `max_abs` may be an array, one per window.
         """

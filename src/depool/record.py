@@ -23,11 +23,20 @@ class Record:
         where: its name, with the path of its scope.
         scope: that path.
         op_type: of the original node.
-        source, output: the tensors between which its convolutions stand.
+        source: the tensor that its convolutions read.
+        output: the tensor that they make.
         inner: the tensors between them that the original has and the conversion may not.
-        spec, sizes, channels, dtype: its geometry and type; sizes are None where dynamic.
+        spec: its geometry.
+        sizes: spatial, of `source`; None where dynamic.
+        channels: of `source`.
+        dtype: of `source`.
         facts: what was assumed of `source`.
-        scheme, form, layout, gate, border, reason: how it was converted, and what licenses its border.
+        scheme: how it was converted: which maxima,
+        form: how values travel,
+        layout: how kernels were widened to all channels,
+        gate: how one maximum is taken,
+        border: the padding rule,
+        reason: and what licenses it.
         rounding: what the promised bound is computed from.
         stages: the plan, where the scheme's name does not settle it.
     """

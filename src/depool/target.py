@@ -98,12 +98,12 @@ class Target:
 
     @property
     def form(self) -> str:
-        """The form where the user names none: branches need fewest ReLUs, and keep linear relaxations tight."""
+        """The form where the user names none. Branches need fewest ReLUs, and keep linear relaxations tight."""
         return "branched" if self.branches else "sequential"
 
     @property
     def large_constants(self) -> bool:
-        """Whether constants of the size of MAX are harmless: not where values are bounded or solved for."""
+        """Whether constants of the size of MAX are harmless. They are not where values are bounded or solved for."""
         return self.bounds == "none"
 
     @property

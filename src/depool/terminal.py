@@ -6,6 +6,8 @@ import json as jsonlib
 import sys
 import traceback
 from collections.abc import Callable
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from depool.errors import DepoolError, Exit, FileError, NotConverted, UnexpectedError
@@ -39,13 +41,16 @@ def failed(error: DepoolError, *, json: bool) -> Exit:
         from depool.report import machine
 
         print_json(machine.error(error))
-    for line in map(str, error.refusals) if isinstance(error, NotConverted) else [str(error)]:
-        sys.stderr.write(f"depool: {one_line(line)}\n")
+    for text in map(str, error.refusals) if isinstance(error, NotConverted) else [str(error)]:
+        line = f"depool: {one_line(text)}"
+        if sys.stderr.isatty():  # else it stays one line, for programs that read it
+            line = fill(line, get_terminal_size().columns, subsequent_indent="  ", break_on_hyphens=False)
+        sys.stderr.write(f"{line}\n")
     return error.exit_code
 
 
 def console(*, to_stderr: bool = False) -> Console:
-    """Where reports go; 80 columns wide where it is no terminal."""
+    """Where reports go: plain and 80 columns wide where it is no terminal, whatever the environment says."""
     from rich.console import Console
 
     class Page(Console):
@@ -54,17 +59,19 @@ def console(*, to_stderr: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    page = Page(stderr=to_stderr, highlight=False)
-    return page if page.is_terminal else Page(stderr=to_stderr, highlight=False, width=80)
+    terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
+    return Page(stderr=to_stderr, highlight=False, force_terminal=terminal, width=None if terminal else 80)
 
 
-def progress_line(*, shown: bool) -> ProgressLine:
-    """The progress of a command, on standard error."""
+def progress_line(what: str, *, shown: bool) -> ProgressLine:
+    """The progress of a command, on standard error; `what` is said until the command says more."""
     from rich.console import Console
 
     from depool.report.progress import ProgressLine
 
-    return ProgressLine(Console(stderr=True), shown=shown)
+    line = ProgressLine(Console(stderr=True), shown=shown and sys.stderr.isatty())
+    line(what, 0, 0)
+    return line
 
 
 def print_json(value: dict[str, Any], *, to_stderr: bool = False) -> None:

@@ -44,15 +44,15 @@ def _array(name: str, kernel: Array) -> str:
 
 def _latex(demo: Demo) -> str:
     rows = [
-        f"  K_{layer.name} &= {_pmatrix(layer.kernel, number)}, & {layer.name} &= {_applied(layer)}"
+        f"  K_{layer.name} &= {_pmatrix(layer.kernel, number)},\n    & {layer.name} &= {_applied(layer)}"
         for layer in demo.layers
     ]
     rows.append(r"  && \max(a, b, c, d) &= u + v")
-    average = _pmatrix(demo.average_kernel, _tfrac)
-    rows.append(rf"  K_{{\mathrm{{avg}}}} &= {average}, & \mathrm{{avg}} &= K_{{\mathrm{{avg}}}} \star x")
+    average = _pmatrix(demo.average_kernel, _tfrac).replace(r" \\ ", " \\\\\n    ")
+    rows.append(f"  K_{{\\mathrm{{avg}}}} &= {average},\n    & \\mathrm{{avg}} &= K_{{\\mathrm{{avg}}}} \\star x")
     head = [
         r"% \usepackage{amsmath}",
-        rf"% pairing {demo.pairing}; r is the ReLU, \star slides a 2x2 kernel over the image with stride 2",
+        rf"% pairing {demo.pairing}; r is the ReLU, \star slides a 2x2 kernel, stride 2",
         r"\begin{align*}",
     ]
     return "\n".join([*head, " \\\\\n".join(rows), r"\end{align*}"]) + "\n"

@@ -48,7 +48,7 @@ def convert(
         scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
-        exact: bit-exact for all |x| <= MAX / 2.
+        exact: bit-exact for all ``|x| <= MAX / 2``.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
         pools: ``all``, or ``max`` to leave average pools.
         only: patterns of the names or paths (``block/pool1``) of pools to convert.

@@ -81,7 +81,8 @@ class Survey:
 
     Attributes:
         name: the model's file.
-        opset, ir_version: of the model.
+        opset: of the model.
+        ir_version: of the model.
         file_bytes: of the model without external data.
         pools: the selected ones.
         left: refused, or not selected with a reason.

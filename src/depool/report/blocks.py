@@ -1,4 +1,4 @@
-"""A block of a report: a name, a line about it, and labelled lines, each wrapped to the page."""
+"""Blocks and lines of a report, wrapped to the page: a block is a name, a line about it, and labelled lines."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def print_block(console: Console, name: str, title: str, rows: list[tuple[str, s
     for label, text in rows:
         for i, line in enumerate(wrap(text, room, break_on_hyphens=False)):
             console.print(Text(f"  {'' if i else label:<{LABEL}} {line}", style=style))
+
+
+def print_lines(console: Console, lines: list[str]) -> None:
+    """Print lines; what does not fit goes on in the next one, indented."""
+    for line in lines:
+        for part in wrap(line, console.width, subsequent_indent="  ", break_on_hyphens=False):
+            console.print(Text(part))

@@ -53,7 +53,7 @@ def convert(
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
         target: what a consumer behind PyTorch accepts; asymmetric pads are always written as longer kernels.
-        exact: bit-exact for all |x| <= MAX / 2.
+        exact: bit-exact for all ``|x| <= MAX / 2``.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
         pools: ``all``, or ``max`` to leave average pools.
         only: patterns of the paths of pools to convert, such as ``features.*``.

@@ -15,9 +15,10 @@ class Difference:
     Attributes:
         max_abs: the largest absolute difference.
         max_ulp: the largest difference in units in the last place of the expected value.
-        tolerance: the smallest t for which |a - b| <= t + t |b| everywhere.
+        tolerance: the smallest t for which ``|a - b| <= t + t |b|`` everywhere.
         index: where the absolute difference is largest.
-        expected, got: the two values there.
+        expected: the one value there.
+        got: the other.
     """
 
     max_abs: float
