@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oracle import DTYPES, KINDS, draw, empty, pool, run
 
 from depool.choose import Choice, choose, synthesize
+from depool.cost import work
 from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Window
@@ -482,22 +483,19 @@ def test_auto():
     def scheme(spec, form="auto", sizes=(28, 28)):
         return choose(spec, sizes, InputFacts(lower=0.0), Choice(form=form), "float32").scheme
 
-    assert scheme(PoolSpec((13, 13), pads=((6, 6), (6, 6)))) == "separable"
-    assert scheme(PoolSpec((7, 7), (7, 7))) == "separable"
+    assert scheme(PoolSpec((13, 13), pads=((6, 6), (6, 6)))) == "horner"
+    assert scheme(PoolSpec((7, 7), (7, 7))) == "horner"
+    assert scheme(PoolSpec((7, 7), (7, 7)), form="sequential") == "separable"
     assert scheme(UPPER, sizes=D2) == "tree"
     for spec in (PoolSpec((2, 2), (2, 2)), PoolSpec((3, 3), (2, 2)), PoolSpec((3, 3))):
         found = choose(spec, (28, 28), InputFacts(), Choice(), "float32")
         assert (found.form, found.channels, found.gate) == ("branched", "grouped", "pair")
-        written = {}
-        for name in ("tree", "separable"):
-            program = choose(spec, (28, 28), InputFacts(), Choice(name), "float32").program
-            sizes = program.sizes((28, 28))
-            written[name] = sum(
-                program.maps[i + 1] * sizes[i + 1][0] * sizes[i + 1][1]
-                for i, node in enumerate(program.nodes)
-                if isinstance(node, Conv | Concat)
-            )
-        assert written[found.scheme] == min(written.values())
+        costs = {
+            name: work(choose(spec, (28, 28), InputFacts(), Choice(name), "float32").program, (28, 28))
+            for name in ("tree", "separable", "horner")
+        }
+        assert costs[found.scheme] == min(costs.values())
+        assert work(found.program, (28, 28)) == min(costs.values())
 
 
 def test_a_target_that_takes_branches_but_no_dilation():
