@@ -21,7 +21,7 @@ from depool.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = ("inspect", "convert", "verify", "prove", "demo")
+COMMANDS = ("inspect", "convert", "verify", "bench", "prove", "demo")
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 
@@ -398,6 +398,7 @@ def arguments(depool, command):
         assert depool("convert", "digits.onnx", "--certificate", "c.json", "-q") == (0, "", "")
     return {
         "verify": ["digits.onnx", "digits.depool.onnx"],
+        "bench": ["digits.onnx", "--seconds", "0.01"],
         "prove": ["digits.onnx", "--check", "c.json"],
         "demo": [],
     }.get(command, ["digits.onnx"])
@@ -535,6 +536,8 @@ def test_report(depool, name, args):
         ["convert", "digits.onnx", "-v", "--target", "portable", "--input-range", "0,1"],
         ["verify", "digits.onnx", "digits.onnx", "-v"],
         ["prove", "digits.onnx", "digits.depool.onnx"],
+        ["bench", "digits.onnx", "--schemes", "--seconds", "0.01"],
+        ["bench", "long.onnx", "--exact", "--seconds", "0.01"],
         ["inspect", "long.onnx", "-v"],
         ["convert", "long.onnx", "-v", "--exact"],
     ],
