@@ -148,7 +148,7 @@ def _converted(
         found.append(Converted.of(name, replace(source, model=made.model), made.records))
     for case in pool_cases(source, found, feeds, 0):
         outputs = {name: next(iter(Bound(cut, case.feeds, 1).outputs.values())) for name, cut in case.models.items()}
-        refuse_wrong(case, source, outputs, found)
+        refuse_wrong(case, outputs, found)
     return source, found, feeds
 
 

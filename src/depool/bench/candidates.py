@@ -53,6 +53,7 @@ class PoolCase:
 
     Attributes:
         record: of the first candidate that converts it.
+        scope: where it stands in the original.
         where: the names of all that are alike.
         feeds: the input, [batch, channels, *sizes].
         nominal: whether the model leaves the spatial sizes open.
@@ -61,6 +62,7 @@ class PoolCase:
     """
 
     record: Record
+    scope: Scope
     where: tuple[str, ...]
     feeds: Feeds
     nominal: bool
@@ -104,6 +106,7 @@ def pool_cases(original: files.Source, converted: list[Converted], feeds: Feeds,
         models |= {name: cut(one, after[name][one.scope], one.dtype) for name, one in own.items()}
         yield PoolCase(
             record,
+            before[record.scope],
             tuple(one.where for one in records),
             {record.source: x},
             None in record.sizes,
@@ -112,15 +115,11 @@ def pool_cases(original: files.Source, converted: list[Converted], feeds: Feeds,
         )
 
 
-def refuse_wrong(
-    case: PoolCase, original: files.Source, outputs: Mapping[str, Array], converted: list[Converted]
-) -> None:
+def refuse_wrong(case: PoolCase, outputs: Mapping[str, Array], converted: list[Converted]) -> None:
     """Only what is right is timed: each candidate's output against the native pool's, and its promise.
 
     Args:
-        case: the pool.
-        original: the model that it stands in; the pool is run with the runtime's optimisations off, which are not
-            always right.
+        case: the pool; the native one is run with the runtime's optimisations off, which are not always right.
         outputs: what was computed from the case's input, by candidate.
         converted: the candidates' models.
 
@@ -128,7 +127,7 @@ def refuse_wrong(
         NotEqual: where a promise is broken.
     """
     record = case.record
-    oracle: Side = original_side(record, _scopes(original)[record.scope])
+    oracle: Side = original_side(record, case.scope)
     x = case.feeds[record.source]
     expected = oracle(x)
     size = oracle(x if x.dtype.kind in "iu" else np.abs(x)).astype(np.float64)

@@ -145,7 +145,7 @@ def _checked(
     Raises:
         NotEqual: where it is not what it says.
     """
-    known = read_records(original.model)
+    known = set(read_records(original.model))
     records = tuple(record for record in read_records(converted.model) if record not in known)
     ranges = options.selection.ranges
     check = Check(seed, shapes=options.shapes, ranges=ranges, counterexample=None)

@@ -64,20 +64,18 @@ def timed(
     pools = []
     for i, case in enumerate(cases):
         progress("timing pools", i, len(cases) + 1)
-        pools.append(_pool(case, original, candidates, measure))
+        pools.append(_pool(case, candidates, measure))
     progress("timing the model", len(cases), len(cases) + 1)
     return tuple(pools), _whole(original, candidates, feeds, shapes, measure)
 
 
-def _pool(case: PoolCase, original: files.Source, candidates: list[Converted], measure: Measure) -> PoolTimes:
+def _pool(case: PoolCase, candidates: list[Converted], measure: Measure) -> PoolTimes:
     found: list[Row] = []
     untimed = ""
     try:
         for threads in measure.threads:
             bound = {name: Bound(model, case.feeds, threads) for name, model in case.models.items()}
-            refuse_wrong(
-                case, original, {name: next(iter(one.outputs.values())) for name, one in bound.items()}, candidates
-            )
+            refuse_wrong(case, {name: next(iter(one.outputs.values())) for name, one in bound.items()}, candidates)
             found += rows(interleaved(bound, measure.seconds), threads)
     except CannotRunError as error:
         untimed = str(error)

@@ -165,7 +165,7 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
         raise UsageError(f"no pool is named like {', '.join(options.selection.only)}; depool inspect lists the names")
     names = Names(model)
     previous = read_records(model)
-    done: dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]] = {}
+    done: dict[str, dict[str, tuple[PoolSite, list[onnx.NodeProto]]]] = {}
     records: list[Record] = []
     conversions: list[Conversion] = []
     refusals: list[Refusal] = []
@@ -183,13 +183,13 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
         nodes, weights = emit(item, conversion, names, model.ir_version)
         if weights:  # a function has no initialisers, and its weights are among the nodes
             item.scope.container.initializer.extend(weights)
-        done[item.scope.path, item.output] = (item, nodes)
+        done.setdefault(item.scope.path, {})[item.output] = (item, nodes)
         records.append(record_of(item, conversion))
         conversions.append(conversion)
     if refusals and not options.allow_partial:
         raise NotConverted(tuple(refusals))
-    for path in reversed(list(dict.fromkeys(path for path, _ in done))):  # what is inside first: nodes are copied
-        _splice({output: made for (scope, output), made in done.items() if scope == path})
+    for made in reversed(done.values()):  # what is inside first: nodes are copied
+        _splice(made)
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
     write_records(model, (*previous, *records), options.given.after(read_given(model)), depool.__version__)
