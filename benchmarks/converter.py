@@ -43,8 +43,9 @@ try:
 except SystemExit as stopped:
     code = stopped.code
 seconds = time.perf_counter() - start
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-print(json.dumps([code, seconds, memory]))
+used = resource.getrusage(resource.RUSAGE_SELF)
+memory = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps([code, seconds, used.ru_utime + used.ru_stime, memory]))
 """
 
 
@@ -57,6 +58,7 @@ class Conversion:
         pools: how many pools it has.
         weights: bytes of its external data.
         seconds: from start to end, imports included.
+        processor: seconds of them that a processor worked on it, which a busy machine does not change as much.
         memory: the most bytes that the process held.
     """
 
@@ -64,6 +66,7 @@ class Conversion:
     pools: int
     weights: int
     seconds: float
+    processor: float
     memory: int
 
 
@@ -118,10 +121,10 @@ def converted(path: Path, pools: int, weights: int = 0) -> Conversion:
     """
     command = [sys.executable, "-c", CHILD, str(path)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - our own words
-    code, seconds, memory = json.loads(done.stdout)
+    code, seconds, processor, memory = json.loads(done.stdout)
     if code:
         raise RuntimeError(f"{path.name}: depool convert exits with {code}")
-    return Conversion(path.stem, pools, weights, seconds, memory)
+    return Conversion(path.stem, pools, weights, seconds, processor, memory)
 
 
 def print_profile(pools: int) -> None:
@@ -165,7 +168,8 @@ def main() -> int:
 
 def _shown(one: Conversion) -> Conversion:
     gigabytes = f", {one.weights / 2**30:.1f} GiB of weights" if one.weights else ""
-    print(f"{one.pools:5} pools{gigabytes}: {one.seconds:6.2f} s, {one.memory / 2**20:5.0f} MiB", flush=True)
+    times = f"{one.seconds:6.2f} s ({one.processor:.2f} s of a processor)"
+    print(f"{one.pools:5} pools{gigabytes}: {times}, {one.memory / 2**20:5.0f} MiB", flush=True)
     return one
 
 

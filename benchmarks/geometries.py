@@ -31,6 +31,11 @@ class Geometry:
         return prod(self.kernel)
 
     @property
+    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | str]:
+        """Kernel, strides, pads."""
+        return self.kernel, self.strides, self.pads
+
+    @property
     def padded(self) -> bool:
         """Whether windows reach over the border."""
         return isinstance(self.pads, str) or any(self.pads)
@@ -77,5 +82,4 @@ WILD = (
     square(64, 57, 3, 3),
 )
 """By how often they were met in 161 published models with pooling, the most frequent first."""
-EAGER = MAIN
 KERAS = (square(64, 112, 2, 2), square(256, 20, 5, 1, 2))

@@ -58,9 +58,7 @@ def context(seconds: float, threads: int) -> Iterator[Row]:
         for signed in (False, True) if geometry.padded else (False,):
             graph = Graph(geometry.shape)
             before = graph.conv("x", geometry.shape[1], 3, pad=1)
-            pooled = graph.pool(
-                before if signed else graph.relu(before), geometry.kernel, geometry.strides, geometry.pads
-            )
+            pooled = graph.pool(before if signed else graph.relu(before), *geometry.window)
             model = graph.model(graph.conv(pooled, geometry.shape[1], 3, pad=1))
             case = f"{geometry.name}{' signed' * signed}"
             yield from _compared("context", case, model, {OURS: Choice()}, seconds, threads, signed=True)
@@ -93,7 +91,7 @@ def whole(seconds: float, threads: int, folder: Path | None) -> Iterator[Row]:
 
 
 def _pool(geometry: Geometry) -> onnx.ModelProto:
-    return pool_alone(geometry.shape, geometry.kernel, geometry.strides, geometry.pads, ceil=geometry.ceil)
+    return pool_alone(geometry.shape, *geometry.window, ceil=geometry.ceil)
 
 
 def _choices(geometry: Geometry) -> dict[str, Choice]:

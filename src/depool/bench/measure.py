@@ -57,15 +57,15 @@ def timed(
         NotEqual: where a pool breaks its promise.
     """
     feeds = model_feeds(original.model, shapes, ranges, measure.seed)
+    pools: list[PoolTimes] = []
+    progress("timing pools", 0, 0)
     try:
-        cases = list(pool_cases(original, candidates, feeds, measure.seed))
+        for case in pool_cases(original, candidates, feeds, measure.seed):
+            pools.append(_pool(case, candidates, measure))
+            progress("timing pools", len(pools), 0)
     except RegionError as error:
         raise NotEqual(f"not timed: {error}") from error
-    pools = []
-    for i, case in enumerate(cases):
-        progress("timing pools", i, len(cases) + 1)
-        pools.append(_pool(case, candidates, measure))
-    progress("timing the model", len(cases), len(cases) + 1)
+    progress("timing the model", 0, 0)
     return tuple(pools), _whole(original, candidates, feeds, shapes, measure)
 
 

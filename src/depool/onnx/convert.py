@@ -18,7 +18,7 @@ from depool.errors import FileError, NotConverted, NotEqual, Refusal, Refused, U
 from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
 from depool.onnx.ensures import check_written
-from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
+from depool.onnx.find import Left, PoolSite, Selection, find, planner
 from depool.onnx.graph import subgraphs
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, read_given, read_records, record_of, write_records
@@ -163,7 +163,7 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     found = list(find(model, source.folder, options.selection))
     if options.selection.only and not any(isinstance(item, PoolSite) or item.selected for item in found):
         raise UsageError(f"no pool is named like {', '.join(options.selection.only)}; depool inspect lists the names")
-    names = Names(model)
+    names, plan = Names(model), planner(options.choice)
     previous = read_records(model)
     done: dict[str, dict[str, tuple[PoolSite, list[onnx.NodeProto]]]] = {}
     records: list[Record] = []
@@ -176,7 +176,7 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
             (refusals if item.selected else left).append(item.refusal)
             continue
         try:
-            conversion = plan_site(item, options.choice)
+            conversion = plan(item)
         except Refused as refused:
             refusals.append(replace(refused.refusal, where=item.where))
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -23,6 +23,9 @@ from depool.onnx.padding import absorb, reads_constant
 from depool.onnx.quantized import INTEGERS, dequantized, quantized
 from depool.onnx.shapes import Types, ValueType, infer
 from depool.onnx.spec import AVERAGE_POOLS, FLOATS, MAX_POOLS, NOT_OURS, pool_spec
+
+LICENCE = "{licence}"
+"""Stands for the reason of a pool's facts where pools are compared without it."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,26 @@ def plan_site(site: PoolSite, choice: Choice) -> Conversion:
     if site.scope.opset <= 6 and made.form == "branched":  # its Adds may pass on an infinity, and a Conv makes it NaN
         made = choose(site.spec, site.sizes, site.facts, replace(wanted, form="concat"), dtype)
     return made
+
+
+def planner(choice: Choice) -> Callable[[PoolSite], Conversion]:
+    """`plan_site` for many pools: those that are alike are planned once.
+
+    Alike are pools of one geometry and type whose inputs are known in the same bounds, whatever licenses these: the
+    name of a ReLU, say, which the border's reason quotes and nothing else depends on.
+    """
+    alike: dict[object, Conversion] = {}
+
+    def plan(site: PoolSite) -> Conversion:
+        unlicensed = replace(site, facts=replace(site.facts, reason=LICENCE))
+        key = (site.spec, site.sizes, unlicensed.facts, site.dtype, site.exact, site.scope.opset <= 6)
+        if key not in alike:
+            alike[key] = plan_site(unlicensed, choice)
+        made = alike[key]
+        reason = made.border.reason.replace(LICENCE, site.facts.reason)
+        return replace(made, border=replace(made.border, reason=reason))
+
+    return plan
 
 
 def _site(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +16,7 @@ from depool.geometry import Size
 from depool.numerics import TYPES, statement
 from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
-from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
+from depool.onnx.find import Left, PoolSite, Selection, find, planner
 from depool.onnx.graph import standard_opset
 from depool.program import Conv, Program
 from depool.target import named
@@ -104,14 +105,14 @@ def survey(source: files.Source, selection: Selection, choice: Choice) -> Survey
     pools: list[Planned] = []
     left: list[Refusal] = []
     refused = 0
-    opset = 0
+    opset, plan = 0, planner(choice)
     for item in find(model, source.folder, selection):
         if isinstance(item, Left):
             left.append(item.refusal)
             refused += item.selected
             continue
         opset = max(opset, item.scope.opset)
-        planned = _planned(item, choice)
+        planned = _planned(item, plan)
         refused += planned.refusal is not None
         pools.append(planned)
     return Survey(
@@ -132,11 +133,11 @@ def _gone(pools: list[Planned]) -> frozenset[str]:
     return frozenset(name for site in sites for name in (site.output, site.node.output[0], *site.inner))
 
 
-def _planned(site: PoolSite, choice: Choice) -> Planned:
+def _planned(site: PoolSite, plan: Callable[[PoolSite], Conversion]) -> Planned:
     made_by = site.scope.producers.get(site.source)
     before = made_by.op_type if made_by is not None else "input"
     try:
-        conversion = plan_site(site, choice)
+        conversion = plan(site)
     except Refused as refused:
         reason = refused.refusal
         return Planned(site, before, None, Refusal(reason.code, site.where, reason.reason, reason.fix))
