@@ -82,4 +82,12 @@ WILD = (
     square(64, 57, 3, 3),
 )
 """By how often they were met in 161 published models with pooling, the most frequent first."""
+GRID = tuple(
+    square(channels, size, kernel, stride, pad)
+    for kernel, stride, pad in (
+        (2, 2, 0), (2, 1, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1), (3, 3, 0), (5, 1, 2), (7, 1, 3), (9, 1, 4), (13, 1, 6),
+    )
+    for channels, size in ((64, 56), (24, 40), (96, 54), (128, 28), (256, 14), (512, 7))
+)  # fmt: skip
+"""Sixty, to see how often the fastest candidate is chosen."""
 KERAS = (square(64, 112, 2, 2), square(256, 20, 5, 1, 2))

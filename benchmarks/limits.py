@@ -17,6 +17,8 @@ SIGNED = 1.3
 WHOLE_MEAN, WHOLE_WORST, WHOLE_LEAST = 1.02, 1.08, 1e-3
 """Of whole models; those that run in less than a millisecond are only listed."""
 PEER_LEAST = (10.0, 50.0)
+PICKED, TIE = 0.9, 1.03
+"""In this share of the grid depool's choice is the fastest candidate, or so close to it that the clock cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Target:
 def targets(rows: Iterable[Row]) -> list[Target]:
     """Every limit for which something was measured."""
     found = {(row.section, row.case, row.candidate): row for row in rows}
-    return [*_alone(found), *_context(found), *_peer(found), *_whole(found), *_frameworks(found)]
+    return [*_alone(found), *_context(found), *_peer(found), *_grid(found), *_whole(found), *_frameworks(found)]
 
 
 Found = Mapping[tuple[str, str, str], Row]
@@ -96,6 +98,17 @@ def _whole(found: Found) -> Iterator[Target]:
         yield Target("whole: geometric mean of the models over 1 ms", WHOLE_MEAN, mean)
     for case in counted:
         yield from _single(found, "whole", case, WHOLE_WORST)
+
+
+def _grid(found: Found) -> Iterator[Target]:
+    ratios: dict[str, dict[str, float]] = {}
+    for (section, case, name), row in found.items():
+        if section == "grid" and name != "native":
+            ratios.setdefault(case, {})[name] = row.ratio.median
+    if ratios:
+        picked = sum(of[OURS] <= TIE * min(of.values()) for of in ratios.values())
+        what = f"grid: share of {len(ratios)} pools whose fastest candidate is chosen"
+        yield Target(what, PICKED, picked / len(ratios), at_least=True)
 
 
 def _frameworks(found: Found) -> Iterator[Target]:

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 import onnx
 from architectures import ARCHITECTURES
-from geometries import MAIN, PEER, PYRAMID, WILD, Geometry
+from geometries import GRID, MAIN, PEER, PYRAMID, WILD, Geometry
 from graphs import Graph, pool_alone, spatial_pyramid
 from peer import peer
 from rows import Row, rows_of
@@ -50,6 +50,12 @@ def wild(seconds: float, threads: int) -> Iterator[Row]:
     """Pools and nothing else: those of published models."""
     for geometry in WILD:
         yield from _compared("wild", geometry.name, _pool(geometry), {OURS: Choice()}, seconds, threads)
+
+
+def grid(seconds: float, threads: int) -> Iterator[Row]:
+    """Pools and nothing else: depool's choice beside all that it could have chosen by name."""
+    for geometry in GRID:
+        yield from _compared("grid", geometry.name, _pool(geometry), _choices(geometry), seconds, threads)
 
 
 def context(seconds: float, threads: int) -> Iterator[Row]:

@@ -1,12 +1,13 @@
 """How fast are conversions? Medians of ratios, candidates in turns in one process, with quartiles.
 
-    python benchmarks/suite.py --json out.json --models FOLDER      everything, about twenty minutes
+    python benchmarks/suite.py --json out.json --models FOLDER      everything, about a quarter of an hour
     python benchmarks/suite.py --quick                              a glance at it
     python benchmarks/suite.py --section alone --section context    parts of it
 
 alone    x -> pool in ONNX Runtime, against every scheme and the published 2x2 network taken literally
 context  Conv3x3 -> Relu -> pool -> Conv3x3; padded pools without the Relu too, where their input is signed
 wild     the pools of published models
+grid     sixty pools: is the fastest candidate chosen?
 peer     against a dense sequential rewriting with three maps per pair
 whole    VGG19, ResNet50, SqueezeNet and Inception v1 with random weights, and the models of a folder
 torch    PyTorch eager, both memory formats, in a process of its own
@@ -54,7 +55,7 @@ def apart(script: str, *options: str) -> Callable[[float], list[Row]]:
 def main() -> None:
     """Run the sections that were asked for."""
     parser = argparse.ArgumentParser(description="Time conversions against native pools.")
-    parser.add_argument("--section", action="append", help="alone, context, wild, peer, whole, torch or keras")
+    parser.add_argument("--section", action="append", help="alone, context, wild, grid, peer, whole, torch or keras")
     parser.add_argument("--quick", action="store_true", help="0.2 seconds for each case")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each case")
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime")
@@ -66,6 +67,7 @@ def main() -> None:
         "alone": [partial(runtime.alone, threads=given.threads)],
         "context": [partial(runtime.context, threads=given.threads)],
         "wild": [partial(runtime.wild, threads=given.threads)],
+        "grid": [partial(runtime.grid, threads=given.threads)],
         "peer": [partial(runtime.against_peer, threads=given.threads)],
         "whole": [partial(runtime.whole, threads=given.threads, folder=given.models)],
         "torch": [apart("torch_pools.py")],

@@ -25,7 +25,7 @@ MUTATIONS = [
     (
         "pools that differ in sign are timed as one",
         "bench/candidates.py",
-        'replace(record, where="", scope="", source="", output="", inner=())',
+        'replace(record, where="", scope="", source="", output="", inner=(), facts=facts, reason="")',
         "(record.spec, record.sizes, record.channels)",
         tests("bench/test_bench", "pools_that_are_alike_are_timed_once"),
     ),

@@ -139,10 +139,26 @@ def test_an_undecided_comparison_is_noted():
 
 
 def test_pools_that_are_alike_are_timed_once():
-    nodes = [pool("x", "a"), helper.make_node("Relu", ["x"], ["r"]), pool("r", "b"), pool("x", "c")]
-    save(nodes, {"x": [1, 4, 9, 9]}, {"a": None, "b": None, "c": None})
+    relus = [helper.make_node("Relu", ["x"], [name], name=name) for name in ("r", "s")]
+    nodes = [pool("x", "a"), *relus, pool("r", "b"), pool("x", "c"), pool("s", "d"), pool("x", "e", strides=[1, 1])]
+    save(nodes, {"x": [1, 4, 9, 9]}, dict.fromkeys("abcde"))
     found = compare("m.onnx", **QUICK)
-    assert [p.where for p in found.pools] == [("a", "c"), ("b",)]
+    assert [p.where for p in found.pools] == [("a", "c"), ("b", "d"), ("e",)]
+
+
+def test_pools_in_branches_are_timed():
+    inner = [
+        helper.make_graph([pool("x", name)], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
+        for name in ("a", "b")
+    ]
+    save([helper.make_node("If", ["c"], ["y"], name="if", then_branch=inner[0], else_branch=inner[1])],
+         {"x": [2, 4, 9, 9]}, {"y": None})  # fmt: skip
+    model = onnx.load("m.onnx")
+    model.graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
+    onnx.save(model, "m.onnx")
+    found = compare("m.onnx", **QUICK)
+    assert [p.where for p in found.pools] == [("if/else_branch/b", "if/then_branch/a")]
+    assert (found.pools[0].batch, len(found.pools[0].rows), len(found.whole.rows)) == (2, 2, 2)
 
 
 def test_inputs_are_drawn_inside_the_facts():

@@ -95,6 +95,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(runtime, "MAIN", TINY)
     monkeypatch.setattr(runtime, "WILD", (*TINY, geometries.Geometry("3-D", (1, 2, 4, 6, 6), (1, 3, 3), (1, 2, 2))))
     monkeypatch.setattr(runtime, "PEER", TINY)
+    monkeypatch.setattr(runtime, "GRID", TINY)
     monkeypatch.setattr(runtime, "PYRAMID", ("SPP", (1, 4, 8, 8)))
 
 
@@ -112,6 +113,8 @@ def test_sections_of_the_runtime(tiny):
     between = names(list(runtime.context(0.0, 1)))
     assert list(between) == [TINY[0].name, TINY[1].name, f"{TINY[1].name} signed", "SPP"]
     assert len(names(list(runtime.wild(0.0, 1)))) == 3
+    assert set(names(list(runtime.grid(0.0, 1)))[TINY[1].name]) >= {"native", "depool", "tree", "separable", "shallow"}
+    assert len({geometry.name for geometry in geometries.GRID}) == 60
     found = list(runtime.against_peer(0.0, 1))
     assert [row.candidate for row in found[:3]] == ["native", "depool", "dense sequential"]
     assert {row.base for row in found} == {"depool"}
@@ -194,6 +197,9 @@ def test_limits_are_held_against_what_was_measured():
         *[row("whole", "other", name, r) for name, r in (("native", 1.0), ("depool", 1.21))],
         *[row("whole", "quick", name, r, 1e-4) for name, r in (("native", 1.0), ("depool", 9.0))],
         row("torch NCHW", case, "depool", 0.2), row("torch NCHW", padded, "depool", 0.8),
+        *[row("grid", "a", name, r) for name, r in (("native", 1.0), ("depool", 2.0), ("tree", 3.0))],
+        *[row("grid", "b", name, r) for name, r in (("native", 1.0), ("depool", 2.05), ("tree", 2.0))],
+        *[row("grid", "c", name, r) for name, r in (("native", 1.0), ("depool", 2.5), ("tree", 2.0))],
     ]  # fmt: skip
     made = {target.what: target for target in limits.targets(found)}
     assert {what: (target.measured, target.limit, target.met) for what, target in made.items()} == {
@@ -204,6 +210,7 @@ def test_limits_are_held_against_what_was_measured():
         "whole: geometric mean of the models over 1 ms": (pytest.approx(1.1), 1.02, False),
         "whole: slow": (1.0, 1.08, True),
         "whole: other": (1.21, 1.08, False),
+        "grid: share of 3 pools whose fastest candidate is chosen": (pytest.approx(2 / 3), 0.9, False),
         "torch NCHW: geometric mean": (pytest.approx(0.4), 0.35, False),
     }
     assert made[f"alone: {case}"].stretch == 1.2

@@ -157,7 +157,9 @@ def _key(record: Record) -> tuple[str, str]:
 
 
 def _nameless(record: Record) -> Record:
-    return replace(record, where="", scope="", source="", output="", inner=())
+    """Without names, which reasons quote as well."""
+    facts = replace(record.facts, reason="")
+    return replace(record, where="", scope="", source="", output="", inner=(), facts=facts, reason="")
 
 
 def _types(model: onnx.ModelProto, feeds: Feeds) -> dict[str, Types]:
