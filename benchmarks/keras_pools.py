@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 from geometries import KERAS
-from rows import Row, dump, rows_of
-
-from depool.bench.timing import interleaved
+from rows import Effort, Row, dump, rows_of
 
 
-def pools(backend: str, seconds: float) -> Iterator[Row]:
+def pools(backend: str, effort: Effort) -> Iterator[Row]:
     """Each geometry, channels last as Keras has them."""
     import keras
 
@@ -37,7 +35,7 @@ def pools(backend: str, seconds: float) -> Iterator[Row]:
             raise ValueError(f"{geometry.name}: the conversion is no max pool")
         compiled = _tensorflow if backend == "tensorflow" else _jax
         calls = {"native": compiled(native, x), "depool": compiled(converted, x)}
-        yield from rows_of(f"keras {backend}", geometry.name, interleaved(calls, seconds), "native")
+        yield from rows_of(f"keras {backend}", geometry.name, effort.time(calls), "native")
 
 
 def _tensorflow(model: Any, x: Any) -> Callable[[], Any]:
@@ -67,9 +65,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", choices=["tensorflow", "jax"], required=True)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--clock", default="wall")
     chosen = parser.parse_args()
     os.environ |= {"KERAS_BACKEND": chosen.backend, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
     _one_processor()
-    found = list(pools(chosen.backend, chosen.seconds))
+    found = list(pools(chosen.backend, Effort(chosen.seconds, chosen.clock)))
     sys.stdout.flush()
     dump(found)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import exp, log
 
-from depool.bench.timing import Spread, Timings
+from depool.bench.timing import Spread, Timings, interleaved
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,29 @@ class Row:
     seconds: Spread
     ratio: Spread
     rounds: int
+
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+"""What may be counted. A processor's time leaves out that others had it; of several threads it is the sum."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How to time.
+
+    Attributes:
+        seconds: for each case.
+        clock: one of `CLOCKS`.
+        threads: of ONNX Runtime.
+    """
+
+    seconds: float
+    clock: str = "wall"
+    threads: int = 1
+
+    def time(self, candidates: Mapping[str, Callable[[], object]]) -> Timings:
+        """In turns."""
+        return interleaved(candidates, self.seconds, clock=CLOCKS[self.clock])
 
 
 def rows_of(section: str, case: str, timings: Timings, base: str) -> list[Row]:

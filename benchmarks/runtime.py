@@ -13,11 +13,11 @@ from architectures import ARCHITECTURES
 from geometries import GRID, MAIN, PEER, PYRAMID, WILD, Geometry
 from graphs import Graph, pool_alone, spatial_pyramid
 from peer import peer
-from rows import Row, rows_of
+from rows import Effort, Row, rows_of
 
 from depool.bench.candidates import Converted, model_feeds, pool_cases, refuse_wrong
 from depool.bench.sessions import Bound
-from depool.bench.timing import Timings, interleaved
+from depool.bench.timing import Timings
 from depool.choose import Choice, Scheme
 from depool.onnx import files
 from depool.onnx.convert import Options, convert_model
@@ -29,36 +29,36 @@ SMALL = 25
 """Windows above get no tree and no shallow network: they grow with the window's area."""
 
 
-def alone(seconds: float, threads: int) -> Iterator[Row]:
+def alone(effort: Effort) -> Iterator[Row]:
     """Pools and nothing else, with every scheme, and padded pools on signed input too."""
     for geometry in MAIN:
         model = _pool(geometry)
-        yield from _compared("alone", geometry.name, model, _choices(geometry), seconds, threads)
+        yield from _compared("alone", geometry.name, model, _choices(geometry), effort)
         if geometry.padded:
             only = {OURS: Choice()}
-            yield from _compared("alone", f"{geometry.name} signed", model, only, seconds, threads, signed=True)
+            yield from _compared("alone", f"{geometry.name} signed", model, only, effort, signed=True)
     graph, chain = Graph(PYRAMID[1]), Graph(PYRAMID[1])
     pyramid = graph.model(spatial_pyramid(graph, "x"))
     links = ["x"]
     for _ in range(3):
         links.append(chain.square(links[-1], 5, 1, 2))
     chained = {"native, 5 after 5 after 5": chain.model(chain.concat(*links))}
-    yield from _compared("alone", PYRAMID[0], pyramid, {OURS: Choice()}, seconds, threads, others=chained)
+    yield from _compared("alone", PYRAMID[0], pyramid, {OURS: Choice()}, effort, others=chained)
 
 
-def wild(seconds: float, threads: int) -> Iterator[Row]:
+def wild(effort: Effort) -> Iterator[Row]:
     """Pools and nothing else: those of published models."""
     for geometry in WILD:
-        yield from _compared("wild", geometry.name, _pool(geometry), {OURS: Choice()}, seconds, threads)
+        yield from _compared("wild", geometry.name, _pool(geometry), {OURS: Choice()}, effort)
 
 
-def grid(seconds: float, threads: int) -> Iterator[Row]:
+def grid(effort: Effort) -> Iterator[Row]:
     """Pools and nothing else: depool's choice beside all that it could have chosen by name."""
     for geometry in GRID:
-        yield from _compared("grid", geometry.name, _pool(geometry), _choices(geometry), seconds, threads)
+        yield from _compared("grid", geometry.name, _pool(geometry), _choices(geometry), effort)
 
 
-def context(seconds: float, threads: int) -> Iterator[Row]:
+def context(effort: Effort) -> Iterator[Row]:
     """Conv3x3 -> Relu -> pool -> Conv3x3, C channels throughout; without the Relu the pool's input is signed."""
     for geometry in MAIN:
         for signed in (False, True) if geometry.padded else (False,):
@@ -67,15 +67,15 @@ def context(seconds: float, threads: int) -> Iterator[Row]:
             pooled = graph.pool(before if signed else graph.relu(before), *geometry.window)
             model = graph.model(graph.conv(pooled, geometry.shape[1], 3, pad=1))
             case = f"{geometry.name}{' signed' * signed}"
-            yield from _compared("context", case, model, {OURS: Choice()}, seconds, threads, signed=True)
+            yield from _compared("context", case, model, {OURS: Choice()}, effort, signed=True)
     graph = Graph(PYRAMID[1])
     channels = PYRAMID[1][1]
     pooled = spatial_pyramid(graph, graph.relu(graph.conv("x", channels, 3, pad=1)))
     model = graph.model(graph.conv(pooled, channels, 3, pad=1))
-    yield from _compared("context", PYRAMID[0], model, {OURS: Choice()}, seconds, threads, signed=True)
+    yield from _compared("context", PYRAMID[0], model, {OURS: Choice()}, effort, signed=True)
 
 
-def against_peer(seconds: float, threads: int) -> Iterator[Row]:
+def against_peer(effort: Effort) -> Iterator[Row]:
     """A dense sequential rewriting with three maps per pair; its ratio is to depool's time."""
     for geometry in PEER:
         model = _pool(geometry)
@@ -84,16 +84,16 @@ def against_peer(seconds: float, threads: int) -> Iterator[Row]:
         other = peer(geometry.shape, geometry.kernel, geometry.strides, pads)
         _check_on_integers(model, {OTHER: other}, feeds)
         models = {NATIVE: source, OURS: found[0].source, OTHER: other}
-        yield from rows_of("peer", geometry.name, _timed(models, feeds, seconds, threads), OURS)
+        yield from rows_of("peer", geometry.name, _timed(models, feeds, effort), OURS)
 
 
-def whole(seconds: float, threads: int, folder: Path | None) -> Iterator[Row]:
+def whole(effort: Effort, folder: Path | None) -> Iterator[Row]:
     """Published architectures with random weights, and the trained models of a folder."""
     for name, make in ARCHITECTURES.items():
-        yield from _compared("whole", name, make(), {OURS: Choice()}, seconds, threads, signed=True)
+        yield from _compared("whole", name, make(), {OURS: Choice()}, effort, signed=True)
     for path in sorted(folder.glob("*.onnx")) if folder else ():
         source = files.read(path)
-        yield from _compared("whole", path.stem, source, {OURS: Choice()}, seconds, threads, signed=True)
+        yield from _compared("whole", path.stem, source, {OURS: Choice()}, effort, signed=True)
 
 
 def _pool(geometry: Geometry) -> onnx.ModelProto:
@@ -113,8 +113,7 @@ def _compared(
     case: str,
     model: onnx.ModelProto | files.Source,
     choices: Mapping[str, Choice],
-    seconds: float,
-    threads: int,
+    effort: Effort,
     *,
     signed: bool = False,
     others: Mapping[str, onnx.ModelProto] | None = None,
@@ -128,7 +127,7 @@ def _compared(
     models = {NATIVE: source} | {one.name: one.source for one in found if one.name in once} | dict(others or {})
     if others:
         _check_on_integers(source.model, others, feeds)
-    timings = _timed(models, feeds, seconds, threads)
+    timings = _timed(models, feeds, effort)
     shown = {name: timings.seconds[first] for first, names in once.items() for name in names}
     ordered = {name: (timings.seconds | shown)[name] for name in (NATIVE, *choices, *(others or {}))}
     return rows_of(section, case, Timings(ordered), NATIVE)
@@ -170,5 +169,5 @@ def _check_on_integers(model: onnx.ModelProto, others: Mapping[str, onnx.ModelPr
             raise ValueError(f"{name} is no max pool")
 
 
-def _timed(models: Mapping[str, onnx.ModelProto | files.Source], feeds: Feeds, seconds: float, threads: int) -> Timings:
-    return interleaved({name: Bound(model, feeds, threads) for name, model in models.items()}, seconds)
+def _timed(models: Mapping[str, onnx.ModelProto | files.Source], feeds: Feeds, effort: Effort) -> Timings:
+    return effort.time({name: Bound(model, feeds, effort.threads) for name, model in models.items()})

@@ -7,23 +7,22 @@ from collections.abc import Callable, Iterator
 
 import torch
 from geometries import MAIN, Geometry
-from rows import Row, dump, rows_of
+from rows import Effort, Row, dump, rows_of
 from torch import Tensor, nn
 
 import depool
-from depool.bench.timing import interleaved
 
 FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def eager(seconds: float) -> Iterator[Row]:
+def eager(effort: Effort) -> Iterator[Row]:
     """Each geometry in each memory format."""
     torch.set_num_threads(1)
     for name, layout in FORMATS.items():
         for geometry in MAIN:
             calls = _calls(geometry, layout)
             with torch.no_grad():
-                yield from rows_of(f"torch {name}", geometry.name, interleaved(calls, seconds), "native")
+                yield from rows_of(f"torch {name}", geometry.name, effort.time(calls), "native")
 
 
 def _calls(geometry: Geometry, layout: torch.memory_format) -> dict[str, Callable[[], Tensor]]:
@@ -41,4 +40,6 @@ def _calls(geometry: Geometry, layout: torch.memory_format) -> dict[str, Callabl
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0)
-    dump(eager(parser.parse_args().seconds))
+    parser.add_argument("--clock", default="wall")
+    given = parser.parse_args()
+    dump(eager(Effort(given.seconds, given.clock)))

@@ -33,6 +33,7 @@ import torch_pools  # noqa: E402
 from peer import peer  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
+QUICK = rows.Effort(0.0)
 TINY = (geometries.square(4, 9, 2, 2), geometries.square(4, 9, 3, 2, 1))
 
 
@@ -106,16 +107,16 @@ def names(found):
 
 def test_sections_of_the_runtime(tiny):
     del tiny
-    alone = names(list(runtime.alone(0.0, 1)))
+    alone = names(list(runtime.alone(QUICK)))
     assert {"native", "depool", "tree", "separable", "shallow", "published network"} <= set(alone[TINY[0].name])
     assert list(alone) == [TINY[0].name, TINY[1].name, f"{TINY[1].name} signed", "SPP"]
     assert alone["SPP"] == ["native", "depool", "native, 5 after 5 after 5"]
-    between = names(list(runtime.context(0.0, 1)))
+    between = names(list(runtime.context(QUICK)))
     assert list(between) == [TINY[0].name, TINY[1].name, f"{TINY[1].name} signed", "SPP"]
-    assert len(names(list(runtime.wild(0.0, 1)))) == 3
-    assert set(names(list(runtime.grid(0.0, 1)))[TINY[1].name]) >= {"native", "depool", "tree", "separable", "shallow"}
+    assert len(names(list(runtime.wild(QUICK)))) == 3
+    assert set(names(list(runtime.grid(QUICK)))[TINY[1].name]) >= {"native", "depool", "tree", "separable", "shallow"}
     assert len({geometry.name for geometry in geometries.GRID}) == 60
-    found = list(runtime.against_peer(0.0, 1))
+    found = list(runtime.against_peer(QUICK))
     assert [row.candidate for row in found[:3]] == ["native", "depool", "dense sequential"]
     assert {row.base for row in found} == {"depool"}
 
@@ -123,9 +124,9 @@ def test_sections_of_the_runtime(tiny):
 def test_whole_models_of_a_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "ARCHITECTURES", {})
     onnx.save(graphs.pool_alone((1, 2, 8, 8), *TINY[0].window), tmp_path / "one.onnx")
-    found = list(runtime.whole(0.0, 1, tmp_path))
+    found = list(runtime.whole(QUICK, tmp_path))
     assert [(row.case, row.candidate) for row in found] == [("one", "native"), ("one", "depool")]
-    assert list(runtime.whole(0.0, 1, None)) == []
+    assert list(runtime.whole(QUICK, None)) == []
 
 
 def test_a_wrong_conversion_is_refused(tiny, monkeypatch):
@@ -139,14 +140,14 @@ def test_a_wrong_conversion_is_refused(tiny, monkeypatch):
 
     monkeypatch.setattr(runtime, "convert_model", wrong)
     with pytest.raises(NotEqual, match="not timed"):
-        list(runtime.wild(0.0, 1))
+        list(runtime.wild(QUICK))
 
 
 def test_a_wrong_peer_is_refused(tiny, monkeypatch):
     del tiny
     monkeypatch.setattr(runtime, "peer", lambda shape, *_: graphs.pool_alone(shape, (2, 2), (2, 2)))
     with pytest.raises(ValueError, match="dense sequential is no max pool"):
-        list(runtime.against_peer(0.0, 1))
+        list(runtime.against_peer(QUICK))
 
 
 @pytest.fixture
@@ -160,13 +161,13 @@ def threads():
 def test_section_of_torch(monkeypatch, threads):
     del threads
     monkeypatch.setattr(torch_pools, "MAIN", TINY)
-    found = list(torch_pools.eager(0.0))
+    found = list(torch_pools.eager(QUICK))
     assert Counter((row.section, row.candidate) for row in found) == Counter(
         {(f"torch {name}", candidate): 2 for name in ("NCHW", "channels_last") for candidate in ("native", "depool")}
     )
     monkeypatch.setattr(torch_pools.depool.torch, "convert", lambda model, **_: type(model)())
     with pytest.raises((ValueError, RuntimeError)):
-        list(torch_pools.eager(0.0))
+        list(torch_pools.eager(QUICK))
 
 
 def test_section_of_keras(monkeypatch):
@@ -175,7 +176,7 @@ def test_section_of_keras(monkeypatch):
     if BACKEND not in {"tensorflow", "jax"}:
         pytest.skip("the suite compiles for TensorFlow and JAX")
     monkeypatch.setattr(keras_pools, "KERAS", TINY)
-    found = list(keras_pools.pools(BACKEND, 0.0))
+    found = list(keras_pools.pools(BACKEND, QUICK))
     assert [(row.section, row.candidate) for row in found] == 2 * [
         (f"keras {BACKEND}", c) for c in ("native", "depool")
     ]
@@ -229,7 +230,7 @@ def test_the_suite_writes_everything(tiny, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", command)
     suite.main()
     found = json.loads(path.read_text())
-    assert set(found) == {"depool", "machine", "seconds", "threads", "rows", "targets"}
+    assert set(found) == {"depool", "machine", "seconds", "clock", "threads", "rows", "targets"}
     assert {item["section"] for item in found["rows"]} == {"peer", "wild"}
     assert {"cpu", "onnxruntime", "torch"} <= set(found["machine"])
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
@@ -259,3 +260,15 @@ def test_the_heavy_model_is_sparse_and_converts(tmp_path):
     source = files.read(path)
     made = convert_model(source, Options())
     assert len(made.records) == 2
+
+
+def test_the_clock_that_was_asked_for_is_read(monkeypatch):
+    now = [0.0]
+    monkeypatch.setitem(rows.CLOCKS, "processor", lambda: now[0])
+
+    def call():
+        now[0] += 7.0
+
+    assert rows.Effort(0.0, "processor").time({"one": call}).time("one").median == 7.0
+    assert rows.Effort(0.0, "wall").time({"one": call}).time("one").median < 7.0
+    assert rows.CLOCKS.keys() == {"wall", "processor"}
