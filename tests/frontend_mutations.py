@@ -63,10 +63,24 @@ FIND = [
         tests("onnx/test_find", "a_pool_read_inside_a_branch_is_not_followed_by_relus_alone"),
     ),
     (
+        "sizes behind a corrected pool are believed",
+        "onnx/shapes.py",
+        "if not stale.isdisjoint((*reads(node), *results)) or _corrected(",
+        "if _corrected(",
+        tests("onnx/test_linear", "a_pool_behind_a_corrected_one_waits_for_its_size"),
+    ),
+    (
+        "pools are corrected one by one",
+        "onnx/shapes.py",
+        "or _corrected(node, types[path]):",
+        "or (not stale and _corrected(node, types[path])):",
+        tests("onnx/test_linear", "ceil_mode_pools_side_by_side_are_corrected_together"),
+    ),
+    (
         "windows that no runtime computes are counted",
         "onnx/shapes.py",
-        "if opset >= 22 or not _correct_first(light, inferred):",
-        "if opset >= 1 or not _correct_first(light, inferred):",
+        "if opset >= 22 or not _correct(light, inferred):",
+        "if opset >= 1 or not _correct(light, inferred):",
         tests("onnx/test_shapes", "a_correction_reaches_all_that_follows"),
     ),
     (

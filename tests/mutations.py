@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_mutations
 import frontend_mutations
 import object_mutations
 import terminal_mutations
@@ -839,7 +840,7 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *TARGETS, *NUMERICS)
-TABLES = (frontend_mutations, object_mutations, terminal_mutations, torch_mutations)
+TABLES = (bench_mutations, frontend_mutations, object_mutations, terminal_mutations, torch_mutations)
 FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)
 

@@ -12,7 +12,7 @@ import pytest
 from cli_models import pooled, tampered
 from onnx import helper, numpy_helper
 
-COMMANDS = ("inspect", "convert", "verify", "prove", "targets", "demo")
+COMMANDS = ("inspect", "convert", "verify", "bench", "prove", "targets", "demo")
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -345,6 +345,7 @@ def arguments(depool, command):
         assert depool("convert", "digits.onnx", "--certificate", "c.json", "-q") == (0, "", "")
     return {
         "verify": ["digits.onnx", "digits.depool.onnx"],
+        "bench": ["digits.onnx", "--seconds", "0.01"],
         "prove": ["digits.onnx", "--check", "c.json"],
         "targets": [],
         "demo": [],

@@ -206,12 +206,13 @@ def test_every_dependency_has_its_reason():
         assert re.search(rf"^\|.*\b{name.removeprefix('pytest-')}\b.*\|$", text, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("command", ["inspect", "convert", "verify", "prove", "targets", "demo", "error"])
+@pytest.mark.parametrize("command", ["inspect", "convert", "verify", "bench", "prove", "targets", "demo", "error"])
 def test_every_json_key_is_documented(command, place):
     args = {
         "inspect": ["inspect", "digits.onnx"],
         "convert": ["convert", "digits.onnx", "-o", "out.onnx", "--certificate", "certificate.json"],
         "verify": ["verify", "digits.onnx", "out.onnx", "--nonfinite"],
+        "bench": ["bench", "digits.onnx", "--seconds", "0.01"],
         "prove": ["prove", "digits.onnx", "out.onnx", "--check", "certificate.json"],
         "targets": ["targets"],
         "demo": ["demo", "--size", "4"],

@@ -62,7 +62,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"torch", "keras"}:  # the frontends; each needs its framework
+    if name in {"bench", "torch", "keras"}:  # packages of their own; the frontends need their frameworks
         return import_module(f"depool.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'depool' has no attribute {name!r}")

@@ -107,7 +107,7 @@ def convert(
     options = Options(
         choice,
         selection(pools, only, skip, input_range, assume_nonnegative),
-        _shapes(shapes),
+        fixed_shapes(shapes),
         opset,
         allow_partial,
         verify,
@@ -167,8 +167,8 @@ def verify(
         if layouts is not None and (len(layouts) != 2 or not {*layouts} <= {"NHWC", "NCHW"}):
             raise UsageError(f"layouts must be two of NHWC and NCHW, such as ('NHWC', 'NCHW'), not {layouts!r}")
         check = Check(
-            seed, None if data is None else Path(data), _shapes(shapes), _ranges(input_range), tolerance, end_to_end,
-            counterexample=None if counterexample is None else Path(counterexample),
+            seed, None if data is None else Path(data), fixed_shapes(shapes), _ranges(input_range), tolerance,
+            end_to_end, counterexample=None if counterexample is None else Path(counterexample),
         )  # fmt: skip
         return verify_objects(subject(original), subject(converted), check, layouts, progress)
     before, after = files.read(original), files.read(converted)
@@ -176,7 +176,7 @@ def verify(
     check = Check(
         seed,
         None if data is None else Path(data),
-        _shapes(shapes),
+        fixed_shapes(shapes),
         _ranges(input_range),
         tolerance,
         end_to_end,
@@ -211,7 +211,7 @@ def inspect(
     if _file(path) != "onnx":
         raise UsageError(f"{path}: inspect reads ONNX files; depool convert says the same of this one as it converts")
     source = files.read(path)
-    source = files.Source(prepared(source.model, _shapes(shapes), opset), source.folder, source.name)
+    source = files.Source(prepared(source.model, fixed_shapes(shapes), opset), source.folder, source.name)
     choice = Choice(scheme, form, channels, named(target), exact)
     return survey(source, selection(pools, only, skip, input_range, assume_nonnegative), choice)
 
@@ -272,7 +272,12 @@ def _nonnegative(seed: int) -> None:
         raise UsageError(f"the seed must not be negative, not {seed}")
 
 
-def _shapes(given: Shapes | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def fixed_shapes(given: Shapes | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Shapes by input name.
+
+    Raises:
+        UsageError: for a size below 1.
+    """
     shapes = tuple((name, tuple(dims)) for name, dims in (given or {}).items())
     for name, dims in shapes:
         if not dims or min(dims) < 1:

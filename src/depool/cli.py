@@ -1,15 +1,19 @@
-"""The command line: depool inspect | convert | verify | prove | targets | demo."""
+"""The command line: depool inspect | convert | verify | bench | prove | targets | demo."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from depool import __version__
+from depool.commands.bench import bench
+from depool.commands.demo import demo
+from depool.commands.prove import prove
+from depool.commands.targets import targets
 from depool.errors import Exit, UsageError
 from depool.flags import (
     Channels,
@@ -44,6 +48,8 @@ app = App(
     version_flags=["--version"],
     help_epilogue="Exit codes: 0 done, 1 not equal, 2 usage, 3 some pools not converted, 4 undecided, 5 file error.",
 )
+for command in (bench, prove, targets, demo):
+    app.command(command)
 
 
 @app.command
@@ -223,112 +229,6 @@ def verify(
         elif not quiet:
             tables.print_verdict(console(), found, verbose=verbose > 0)
         return found.exit_code
-
-    return guarded(work, json=json, verbose=verbose)
-
-
-@app.command
-def prove(
-    original: Annotated[Model, Parameter(help="The ONNX file before; - is standard input.")],
-    converted: Annotated[
-        str | None,
-        Parameter(
-            allow_leading_hyphen=True,
-            validator=file_or_dash,
-            help="The ONNX file after; ORIGINAL.depool.onnx if not given.",
-        ),
-    ] = None,
-    /,
-    *,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write the certificate here.")] = None,
-    check: Annotated[Path | None, Parameter(help="Check this certificate against the two files.")] = None,
-    lemmas: Annotated[bool, Parameter(negative=(), help="Have z3 prove the gates' lemmas as well.")] = False,
-    force: Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")] = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = 0,
-) -> int:
-    """Prove over the reals, from the two files alone, that CONVERTED computes what ORIGINAL computes."""
-
-    def work() -> int:
-        from depool.report import proofs
-        from depool.report.blocks import print_lines
-
-        paths = (original, converted or str(Path(original).with_suffix(".depool.onnx")))
-        with progress_line("proving", shown=not (json or quiet)):
-            if check is not None:
-                report = proofs.checked(check, *paths)
-                shown, text, code = proofs.report_object(report), proofs.report_text(report), proofs.exit_code(report)
-            else:
-                certificate = proofs.certified(*paths)
-                if output is not None:
-                    proofs.write(certificate, output, original, force=force)
-                shown, text, code = certificate, proofs.certificate_text(certificate, output), Exit.DONE
-            proved = proofs.lemma_rows() if lemmas else []
-        if json:
-            print_json(shown)
-        elif not quiet:
-            print_lines(console(), [*proved, *text])
-        return code
-
-    return guarded(work, json=json, verbose=verbose)
-
-
-@app.command
-def targets(
-    names: Annotated[
-        tuple[str, ...], Parameter(help="Of presets, or TOML files; all presets if none is given.", show_default=False)
-    ] = (),
-    /,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = 0,
-) -> int:
-    """List the targets of --target: what each consumer accepts, what it says or hides, and how that is known."""
-
-    def work() -> int:
-        from depool.report import machine
-        from depool.report.targets import print_targets, targets_object
-        from depool.target import PRESETS, named
-
-        chosen = [named(name) for name in names] or list(PRESETS.values())
-        if json:
-            print_json({"schema": machine.SCHEMA, "command": "targets", "targets": targets_object(chosen)})
-        elif not quiet:
-            print_targets(console(), chosen)
-        return Exit.DONE
-
-    return guarded(work, json=json, verbose=verbose)
-
-
-@app.command
-def demo(
-    *,
-    size: Annotated[int, Parameter(help="Of the image; 4 makes a sheet to check by hand.")] = 16,
-    pairing: Annotated[str, Parameter(help="ab|cd, ac|bd or ad|bc: which elements of a window meet first.")] = "ab|cd",
-    kernels: Annotated[Literal["numpy", "latex"] | None, Parameter(help="Print the kernels only, to copy.")] = None,
-    seed: Seed = 0,
-    json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = 0,
-) -> int:
-    """Tell how max(a, b) = relu(a - b) + b becomes a 2x2 max pool, on an image of random integers."""
-
-    def work() -> int:
-        from depool.demo import as_json, kernels_text, render
-        from depool.demo import demo as make
-
-        made = make(size, seed, pairing)
-        if json:
-            from depool.report import machine
-
-            print_json({"schema": machine.SCHEMA, "command": "demo", **as_json(made)})
-        elif kernels is not None:
-            sys.stdout.write(kernels_text(made, kernels) + "\n")
-        elif not quiet:
-            render(made, console())
-        return Exit.DONE if made.equal and made.average_equal else Exit.NOT_EQUAL
 
     return guarded(work, json=json, verbose=verbose)
 

@@ -183,8 +183,8 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     if refusals and not options.allow_partial:
         raise NotConverted(tuple(refusals))
     done = _emitted(model, found, planned, progress)
-    for path in reversed(list(dict.fromkeys(path for path, _ in done))):  # what is inside first: nodes are copied
-        _splice({output: made for (scope, output), made in done.items() if scope == path})
+    for pools in reversed(done.values()):  # what is inside first: nodes are copied
+        _splice(pools)
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
     write_records(model, (*previous, *records), options.given.after(read_given(model)), depool.__version__)
@@ -198,14 +198,15 @@ def _emitted(
     found: list[PoolSite | Left],
     planned: Mapping[int, Conversion | Refusal],
     progress: Progress,
-) -> dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]]:
+) -> dict[str, dict[str, tuple[PoolSite, list[onnx.NodeProto]]]]:
     """Every pool's nodes, by scope and output; the weights are in the model.
 
     Where pools share nodes, all of theirs stand at the first of them.
     """
     names = Names(model)
-    done: dict[tuple[str, str], tuple[PoolSite, list[onnx.NodeProto]]] = {}
+    done: dict[str, dict[str, tuple[PoolSite, list[onnx.NodeProto]]]] = {}
     there: dict[tuple[str, str], Shared] = {}
+    order = {id(item): i for i, item in enumerate(found)}
     for count, (i, made) in enumerate(planned.items()):
         progress("converting", count, len(planned))
         site = found[i]
@@ -215,13 +216,14 @@ def _emitted(
         nodes, weights = emit(site, made, names, model.ir_version, shared)
         if weights:  # a function has no initialisers, and its weights are among the nodes
             site.scope.container.initializer.extend(weights)
-        done[site.scope.path, site.output] = (site, nodes)
+        done.setdefault(site.scope.path, {})[site.output] = (site, nodes)
     for (path, _), shared in there.items():
         if shared.reused:
-            pools = [item for item in found if isinstance(item, PoolSite) and item.output in shared.pools]
-            whole = [node for output in shared.pools for node in done[path, output][1]]
-            for site in pools:
-                done[path, site.output] = (site, whole if site is pools[0] else [])
+            here = done[path]
+            first = min(shared.pools, key=lambda output: order[id(here[output][0])])
+            whole = [node for output in shared.pools for node in here[output][1]]
+            for output in shared.pools:
+                here[output] = (here[output][0], whole if output == first else [])
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -103,14 +104,14 @@ def find(model: onnx.ModelProto, folder: Path, selection: Selection) -> Iterator
     functions = {(f.domain, f.name) for f in model.functions}
 
     @cache
-    def known(scope: Scope) -> dict[str, Interval]:
-        outer = known(scope.parent) if scope.parent else {}
-        return {**outer, **intervals(scope, _declared(scope, selection), outer)}
+    def known(scope: Scope) -> ChainMap[str, Interval]:
+        outer = known(scope.parent) if scope.parent else ChainMap()
+        return outer.new_child(intervals(scope, _declared(scope, selection), outer))
 
     @cache
-    def undeclared(scope: Scope) -> dict[str, Interval]:
-        outer = undeclared(scope.parent) if scope.parent else {}
-        return {**outer, **intervals(scope, {}, outer)}
+    def undeclared(scope: Scope) -> ChainMap[str, Interval]:
+        outer = undeclared(scope.parent) if scope.parent else ChainMap()
+        return outer.new_child(intervals(scope, {}, outer))
 
     for scope in scopes(model, folder):
         here = types.get(scope.path, {})

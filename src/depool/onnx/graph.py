@@ -96,8 +96,8 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.name, attribute.g
-        for i, graph in enumerate(attribute.graphs):
-            yield f"{attribute.name}[{i}]", graph
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from ((f"{attribute.name}[{i}]", graph) for i, graph in enumerate(attribute.graphs))
 
 
 def inner_graphs(container: Any, path: str) -> Iterator[tuple[str, onnx.GraphProto]]:
@@ -105,8 +105,8 @@ def inner_graphs(container: Any, path: str) -> Iterator[tuple[str, onnx.GraphPro
 
     A node is called by its name; by its first output where it has none, or shares it with another such node.
     """
-    found = [(node, list(subgraphs(node))) for node in container.node]
-    count = Counter(node.name for node, graphs in found if graphs)
+    found = [(node, graphs) for node in container.node if (graphs := list(subgraphs(node)))]
+    count = Counter(node.name for node, _ in found)
     for node, graphs in found:
         label = node.name if node.name and count[node.name] == 1 else f"{node.op_type}:{next(iter(node.output), '')}"
         yield from ((f"{path}{label}/{name}/", graph) for name, graph in graphs)

@@ -7,6 +7,7 @@ and function bodies, which inference passes over, are inferred from the shapes a
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import onnx
 
 from depool.errors import DepoolError, FileError
-from depool.onnx.graph import attributes, function_path, inner_graphs, standard_opset, subgraphs
+from depool.onnx.graph import attributes, function_path, inner_graphs, reads, standard_opset, subgraphs
 from depool.onnx.spec import pool_spec
 
 LARGE = 1024
@@ -29,7 +30,7 @@ class ValueType:
     dims: tuple[int | None, ...] | None
 
 
-Types = dict[str, ValueType]
+Types = Mapping[str, ValueType]
 
 
 def infer(model: onnx.ModelProto) -> dict[str, Types]:
@@ -37,7 +38,7 @@ def infer(model: onnx.ModelProto) -> dict[str, Types]:
     light = _without_weights(model)
     inferred = _infer_corrected(light)
     found: dict[str, Types] = {}
-    _collect(inferred.graph, "", found, {})
+    _collect(inferred.graph, "", found, ChainMap())
     bodies = {(f.domain, f.name, f.overload): f for f in model.functions}
     if bodies:
         _infer_functions(light, inferred, bodies, found)
@@ -69,47 +70,68 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _infer_corrected(light: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer; write out the pads of the first ceil-mode pool that came out wrong; again until none does."""
+    """Infer; write out the pads of ceil-mode pools that came out wrong; again until none does."""
     opset = standard_opset(light.opset_import)
     while True:
         try:
             inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
         except Exception as error:  # onnx raises bare RuntimeErrors and its own InferenceError here
             raise FileError(f"onnx's shape inference fails on this model: {_one_line(error)}") from error
-        if opset >= 22 or not _correct_first(light, inferred):
+        if opset >= 22 or not _correct(light, inferred):
             return inferred
 
 
-def _correct_first(light: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
-    """Write out the pads of the first pool whose last window onnx counts and the runtimes drop."""
+def _correct(light: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
+    """Write out the pads of pools whose last window onnx counts and the runtimes drop.
+
+    Behind such a pool all sizes are wrong, so those that depend on one wait for the next inference. There are few:
+    each pool on the way has strides above 1, and makes its input smaller.
+    """
     types: dict[str, Types] = {}
-    _collect(inferred.graph, "", types, {})
-    for path, node in _nodes(light.graph, ""):
-        found = attributes(node)
-        if node.op_type not in {"MaxPool", "AveragePool"} or node.domain or not found.get("ceil_mode"):
-            continue
-        dims = types[path][node.input[0]].dims if node.input[0] in types[path] else None
-        if dims is None or None in dims[2:]:
-            continue
-        static = tuple(size for size in dims[2:] if size is not None)
-        try:
-            spec = pool_spec(node, len(static))
-            window = spec.resolve(static)
-        except DepoolError:
-            continue
-        pads = window.explicit_pads(static)
-        counted = (
-            -(-(size + sum(declared) - extent) // stride) + 1
-            for size, declared, extent, stride in zip(static, spec.pads, window.extent, spec.strides, strict=True)
-        )
-        if tuple(counted) == window.out_sizes(static) or spec.auto_pad not in {"NOTSET", "VALID"}:
-            continue
-        _set_attribute(node, "pads", [p[0] for p in pads] + [p[1] for p in pads])
-        _set_attribute(node, "ceil_mode", 0)
-        _set_attribute(node, "auto_pad", "NOTSET")
+    _collect(inferred.graph, "", types, ChainMap())
+    stale: set[str] = set()
+    _correct_graph(light.graph, "", types, stale)
+    if stale:
         forget_shapes(light.graph)
-        return True
-    return False
+    return bool(stale)
+
+
+def _correct_graph(graph: onnx.GraphProto, path: str, types: Mapping[str, Types], stale: set[str]) -> None:
+    """In topological order, what is inside a node before it; `stale` are names of tensors whose sizes were wrong."""
+    inside = inner_graphs(graph, path)
+    for node in graph.node:
+        for _ in subgraphs(node):
+            inner_path, inner = next(inside)
+            _correct_graph(inner, inner_path, types, stale)
+        results = {value.name for _, inner in subgraphs(node) for value in inner.output}
+        if not stale.isdisjoint((*reads(node), *results)) or _corrected(node, types[path]):
+            stale.update(node.output)
+
+
+def _corrected(node: onnx.NodeProto, types: Types) -> bool:
+    """Whether a pool's windows were counted wrong; then its pads are written out now."""
+    if node.op_type not in {"MaxPool", "AveragePool"} or node.domain or not attributes(node).get("ceil_mode"):
+        return False
+    dims = types[node.input[0]].dims if node.input[0] in types else None
+    if dims is None or None in dims[2:]:
+        return False
+    static = tuple(size for size in dims[2:] if size is not None)
+    try:
+        spec = pool_spec(node, len(static))
+        window = spec.resolve(static)
+    except DepoolError:
+        return False
+    pads = window.explicit_pads(static)
+    counted = (
+        -(-(size + sum(declared) - extent) // stride) + 1
+        for size, declared, extent, stride in zip(static, spec.pads, window.extent, spec.strides, strict=True)
+    )
+    if tuple(counted) == window.out_sizes(static) or spec.auto_pad not in {"NOTSET", "VALID"}:
+        return False
+    _set_attribute(node, "pads", [p[0] for p in pads] + [p[1] for p in pads])
+    _set_attribute(node, "ceil_mode", 0)
+    _set_attribute(node, "auto_pad", "NOTSET")
+    return True
 
 
 def forget_shapes(graph: onnx.GraphProto) -> None:
@@ -128,9 +150,9 @@ def _set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
     node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
 
 
-def _collect(graph: onnx.GraphProto, path: str, found: dict[str, Types], outer: Types) -> None:
+def _collect(graph: onnx.GraphProto, path: str, found: dict[str, Types], outer: ChainMap[str, ValueType]) -> None:
     """Types of a graph and its subgraphs; a subgraph sees the values around it."""
-    types = dict(outer)
+    types = outer.new_child()
     for tensor in graph.initializer:
         types[tensor.name] = ValueType(tensor.data_type, tuple(tensor.dims))
     for value in (*graph.input, *graph.output, *graph.value_info):
@@ -165,7 +187,7 @@ def _infer_functions(
         path = function_path(body)
         inner = _infer_call(light, body, call, types)
         fresh: dict[str, Types] = {}
-        _collect(inner.graph, path, fresh, {})
+        _collect(inner.graph, path, fresh, ChainMap())
         for scope, values in fresh.items():
             known = found.get(scope)
             found[scope] = values if known is None else _agreed(known, values)

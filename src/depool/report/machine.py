@@ -18,7 +18,7 @@ SCHEMA = 1
 
 def survey(found: Survey) -> dict[str, Any]:
     """The object of `depool inspect --json`."""
-    return _whole(
+    return whole(
         "inspect",
         model=found.name,
         opset=found.opset,
@@ -33,7 +33,7 @@ def survey(found: Survey) -> dict[str, Any]:
 
 def result(made: Result, name: str) -> dict[str, Any]:
     """The object of `depool convert --json`."""
-    return _whole(
+    return whole(
         "convert",
         model=name,
         output=None if made.path is None else str(made.path),
@@ -49,7 +49,7 @@ def result(made: Result, name: str) -> dict[str, Any]:
 
 def verdict(found: Verdict) -> dict[str, Any]:
     """The object of `depool verify --json`."""
-    return _whole("verify", **asdict(found))
+    return whole("verify", **asdict(found))
 
 
 def error(raised: DepoolError) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def error(raised: DepoolError) -> dict[str, Any]:
     refusals = raised.refusals if isinstance(raised, NotConverted) else ()
     if isinstance(raised, Refused):
         refusals = (raised.refusal,)
-    return _whole(
+    return whole(
         "error",
         message=str(raised),
         exit_code=int(raised.exit_code),
@@ -89,9 +89,10 @@ def _planned(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _whole(command: str, **entries: Any) -> dict[str, Any]:
-    whole: dict[str, Any] = _plain({"schema": SCHEMA, "command": command, **entries})
-    return whole
+def whole(command: str, **entries: Any) -> dict[str, Any]:
+    """One command's object."""
+    made: dict[str, Any] = _plain({"schema": SCHEMA, "command": command, **entries})
+    return made
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
     console.print(f"[bold]{_safe(survey.name)}[/bold]: {_many(selected, 'pool')} to convert; {opset}")
     for planned in survey.pools:
         _print_planned(console, planned, verbose=verbose)
-    _print_refusals(console, survey.left)
+    print_refusals(console, survey.left)
     _print_caveats(console, survey.caveats)
     added = sum(planned.cost.weight_bytes for planned in survey.pools if planned.cost)
     macs = sum(planned.cost.macs for planned in survey.pools if planned.cost)
@@ -59,7 +59,7 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
         title = words.geometry(record.op_type, record.spec)
         channels = record.channels or None
         print_block(console, record.where, f"{title} on {words.tensor(channels, record.sizes, record.dtype)}", rows)
-    _print_refusals(console, (*result.refusals, *result.left))
+    print_refusals(console, (*result.refusals, *result.left))
     _print_caveats(console, result.caveats)
     if result.records:
         if result.verdict is not None:
@@ -186,7 +186,8 @@ def _special(checks: tuple[SpecialCheck, ...]) -> Table:
     return table
 
 
-def _print_refusals(console: Console, refusals: tuple[Refusal, ...]) -> None:
+def print_refusals(console: Console, refusals: tuple[Refusal, ...]) -> None:
+    """Each pool that stays, why, and what to do."""
     for refusal in refusals:
         rows = [("left", f"{refusal.code}: {refusal.reason}"), ("to do", refusal.fix)]
         print_block(console, refusal.where, "", rows)

@@ -56,5 +56,13 @@ def size(number: int) -> str:
     return f"{number} B"
 
 
+def seconds(number: float) -> str:
+    """A time in the unit that leaves three digits before the point at most."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms")):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number / 1e-6:.3g} us"
+
+
 def _by(numbers: tuple[Size, ...]) -> str:
     return "x".join("?" if n is None else str(n) for n in numbers)

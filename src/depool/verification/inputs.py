@@ -38,6 +38,13 @@ def pool_inputs(record: Record, rng: np.random.Generator) -> Iterator[tuple[str,
             yield "one hot spike", _typed(_inside(values, record, rng), record)
 
 
+def pool_input(record: Record, batch: int, sizes: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """One input for a pool, [batch, C, *sizes]: signed normal numbers folded into the facts, or any integers."""
+    drawn = _integers if record.dtype in {"int8", "uint8"} else _drawn
+    _, values = next(drawn(record, (batch, record.channels, *sizes), rng))
+    return _typed(_inside(values, record, rng), record)
+
+
 def spatial_sizes(record: Record) -> list[tuple[int, ...]]:
     """The static sizes, or for dynamic ones a small, an odd, an even and an uneven choice."""
     spec = record.spec

@@ -69,7 +69,7 @@ def compare_models(
     """
     names = [value.name for value in original.model.graph.output]
     sources = sorted({r.source for r in records if not r.scope})
-    watched = sorted({*sources} - set(names) - _fed(original.model))
+    watched = sorted({*sources} - set(names) - fed(original.model))
     try:
         runs = Runner(replace(original, model=_watching(original.model, watched, records)))
         against = Runner(converted)
@@ -122,23 +122,26 @@ def drawn_inputs(
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, Feeds]]:
     """Random inputs of every kind, dynamic dimensions at several sizes."""
-    inputs = [value for value in model.graph.input if value.name in _fed(model)]
-    dynamic = any(not isinstance(d, int) for v in inputs for d in _dims(v)[1:] if v.name not in shapes)
+    inputs = [value for value in model.graph.input if value.name in fed(model)]
+    dynamic = any(not isinstance(d, int) for v in inputs for d in declared_dims(v)[1:] if v.name not in shapes)
     for spatial in SPATIAL if dynamic else SPATIAL[:1]:
-        shaped = {v.name: shapes.get(v.name) or dims_of(_dims(v), spatial, batch=2) for v in inputs}
+        shaped = {v.name: shapes.get(v.name) or dims_of(declared_dims(v), spatial, batch=2) for v in inputs}
         if spatial != SPATIAL[0] and max(map(prod, shaped.values()), default=0) > BUDGET:
             continue
         for kind in MODEL_KINDS:
-            feeds = {}
-            for value in inputs:
-                dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-                low, high = ranges.get(value.name, ranges.get("", (-inf, inf)))
-                if dtype.kind == "f" or dtype.name == "bfloat16":
-                    values = model_values(kind, rng, shaped[value.name], low, high)
-                else:
-                    values = rng.integers(0, 2, shaped[value.name])
-                feeds[value.name] = values.astype(dtype)
-            yield kind, feeds
+            yield kind, {v.name: drawn_input(v, kind, shaped[v.name], ranges, rng) for v in inputs}
+
+
+def drawn_input(
+    value: onnx.ValueInfoProto, kind: str, shape: tuple[int, ...], ranges: Ranges, rng: np.random.Generator
+) -> Array:
+    """One input of a model: of this kind where it is floating-point, else zeros and ones."""
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    low, high = ranges.get(value.name, ranges.get("", (-inf, inf)))
+    floating = dtype.kind == "f" or dtype.name == "bfloat16"
+    values = model_values(kind, rng, shape, low, high) if floating else rng.integers(0, 2, shape)
+    drawn: Array = values.astype(dtype)
+    return drawn
 
 
 def given_arrays(path: Path) -> dict[str, Array]:
@@ -173,12 +176,12 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
     arrays = given_arrays(path)
     feeds = {}
     for value in model.graph.input:
-        if value.name not in _fed(model):
+        if value.name not in fed(model):
             continue
         if value.name not in arrays:
             raise UsageError(f"{path}: has no array {value.name!r}; it has {', '.join(arrays) or 'none'}")
         array = arrays[value.name]
-        dims = _dims(value)
+        dims = declared_dims(value)
         if len(dims) != array.ndim or any(
             isinstance(d, int) and d != n for d, n in zip(dims, array.shape, strict=True)
         ):
@@ -191,12 +194,14 @@ def given_inputs(model: onnx.ModelProto, path: Path) -> Iterator[tuple[str, Feed
     yield GIVEN, feeds
 
 
-def _fed(model: onnx.ModelProto) -> set[str]:
+def fed(model: onnx.ModelProto) -> set[str]:
+    """The tensors that a caller must give: inputs without a default."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return {v.name for v in model.graph.input if v.type.HasField("tensor_type")} - weights
 
 
-def _dims(value: onnx.ValueInfoProto) -> tuple[Any, ...]:
+def declared_dims(value: onnx.ValueInfoProto) -> tuple[Any, ...]:
+    """A declared shape; a dynamic size is its name, or ? where it has none."""
     return tuple(d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in value.type.tensor_type.shape.dim)
 
 

@@ -39,7 +39,7 @@ class Runner:
 
     def __init__(self, model: onnx.ModelProto | files.Source, *, optimised: bool = False) -> None:
         try:
-            self._session = _session(model, optimised=optimised)
+            self._session = session(model, _options(optimised=optimised))
             self.name = "ONNX Runtime" + ("" if optimised else ", optimisations off")
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no base class but Exception
             self._session = None
@@ -62,13 +62,24 @@ class Runner:
             raise CannotRunError(f"{self.name}: {' '.join(str(error).split())[:300]}") from error
 
 
-def _session(model: onnx.ModelProto | files.Source, *, optimised: bool) -> Any:
+def _options(*, optimised: bool) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
+    return options
+
+
+def session(model: onnx.ModelProto | files.Source, options: Any) -> Any:
+    """An ONNX Runtime session; a `files.Source` finds its external data through links in a temporary folder.
+
+    Raises:
+        Exception: whatever ONNX Runtime raises where it does not take the model.
+    """
+    import onnxruntime as ort
+
     providers = ["CPUExecutionProvider"]
     if isinstance(model, onnx.ModelProto):
         return ort.InferenceSession(model.SerializeToString(), options, providers=providers)

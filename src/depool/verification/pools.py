@@ -157,19 +157,24 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
 def original_side(record: Record, scope: Scope) -> Side:
     """The original pool; in float32 where the type is bfloat16, since a maximum does not depend on it."""
     dtype = "float32" if record.dtype == "bfloat16" else record.dtype
-    return Side(_cut(record, scope, dtype), record, dtype, optimised=False)
+    return Side(cut(record, scope, dtype), record, dtype, optimised=False)
 
 
 def replacement_sides(record: Record, scope: Scope) -> list[Side]:
     """The convolutions, with the runtime's optimisations off and, as users run them, on."""
-    model = _cut(record, scope, record.dtype)
+    model = cut(record, scope, record.dtype)
     foreign = {node.op_type for node in model.graph.node} - ALLOWED
     if foreign:
         raise RegionError(f"its replacement contains {', '.join(sorted(foreign))}")
     return [Side(model, record, record.dtype, optimised=optimised) for optimised in (False, True)]
 
 
-def _cut(record: Record, scope: Scope, dtype: str) -> onnx.ModelProto:
+def cut(record: Record, scope: Scope, dtype: str) -> onnx.ModelProto:
+    """The pool, or what stands in its place, as a model of its own; a ReLU behind it included.
+
+    Raises:
+        RegionError: where the scope does not hold it in one piece.
+    """
     return region(
         scope, record.source, record.output, record.channels, record.sizes, dtype, relu=record.facts.relu_follows
     )

@@ -46,26 +46,25 @@ def region(
     nodes: list[onnx.NodeProto] = []
     weights: dict[str, onnx.TensorProto] = {}
     seen = {source, ""}
-    stack = [output]
-    while stack:
-        name = stack.pop()
-        if name in seen:
-            continue
-        seen.add(name)
+    stack = [(output, False)]
+    while stack:  # a node follows all that it reads, so this takes no longer than the region is large
+        name, ready = stack.pop()
         node = scope.producers.get(name)
-        if node is not None and node.op_type != "Constant":
-            if node not in nodes:
-                nodes.append(node)
-            stack += node.input
+        if ready and node is not None:
+            nodes.append(node)
+        elif name in seen:
             continue
-        array = scope.constant(name)
-        if array is None:
-            raise RegionError(f"{output!r} depends on {name!r}, which is neither {source!r} nor a constant")
-        weights[name] = numpy_helper.from_array(_cast(array, dtype), name)
+        elif node is not None and node.op_type != "Constant":
+            seen.update(node.output)
+            stack += [(name, True), *((read, False) for read in node.input)]
+        else:
+            seen.add(name)
+            array = scope.constant(name)
+            if array is None:
+                raise RegionError(f"{output!r} depends on {name!r}, which is neither {source!r} nor a constant")
+            weights[name] = numpy_helper.from_array(_cast(array, dtype), name)
     if not nodes:
         raise RegionError(f"nothing stands between {source!r} and {output!r}")
-    order = {id(node): i for i, node in enumerate(scope.nodes)}
-    nodes.sort(key=lambda node: order[id(node)])
     result = output
     if relu:
         result = f"{output}/relu"

@@ -71,7 +71,7 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
         _same_inputs(original, converted)
     original = replace(original, model=prepared(original.model, given.shapes, given.opset))
     check = replace(check, ranges=check.ranges or given.ranges)
-    known = read_records(original.model)
+    known = set(read_records(original.model))
     records = tuple(record for record in records if record not in known)
     changes = list(changed_interface(original.model, converted.model)) if records else []
     if records:

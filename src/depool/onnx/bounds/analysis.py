@@ -17,7 +17,7 @@ from depool.onnx.bounds.interval import UNKNOWN, Interval, Range, outward
 from depool.onnx.bounds.products import Products
 from depool.onnx.bounds.rounding import FLOATS, settled, unbounded
 from depool.onnx.bounds.rules import PASSED, SELECTED, image
-from depool.onnx.bounds.values import Values, attempt
+from depool.onnx.bounds.values import Around, Values, attempt
 from depool.onnx.graph import Scope, attributes
 
 # what bounds the output of these operators is the operator itself; that of others, the bounds of the inputs
@@ -40,15 +40,15 @@ def intervals(
         an entry for each value of which something is known; of constants, only of those that a rule has read.
     """
     inputs = _inputs(scope)
-    visible = {n: known for n, known in (outer or {}).items() if n not in scope.producers and n not in inputs}
-    analysis = _Analysis(scope, declared, Values(scope, dict(visible)))
+    visible = Around(outer or {}, scope.producers.keys() | inputs.keys())
+    analysis = _Analysis(scope, declared, Values(scope, visible))
     for name, dtype in inputs.items():
         analysis.keep(name, unbounded(dtype))
     with np.errstate(all="ignore"):
         for node in scope.nodes:
             analysis.visit(node)
-    found = analysis.values.constants | analysis.values.known
-    return {name: interval for name, interval in found.items() if interval.known and name not in visible}
+    found = analysis.values.constants | analysis.values.derived
+    return {name: interval for name, interval in found.items() if interval.known}
 
 
 def _inputs(scope: Scope) -> dict[str, int]:
@@ -79,7 +79,7 @@ class _Analysis:
             both = max(low, interval.lower), min(high, interval.upper)
             interval = Interval(*(both if both[0] <= both[1] else (low, high)), "declared range", interval.dtype)
         if name:
-            self.values.known[name] = interval
+            self.values.derived[name] = interval
 
     def visit(self, node: onnx.NodeProto) -> None:
         """Derives what a node makes; a Constant only when someone asks for it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -36,16 +37,39 @@ class Sums(NamedTuple):
     terms: int
 
 
+class Around(Mapping[str, Interval]):
+    """What is known around a scope, but for the names to which the scope gives a meaning of its own.
+
+    A view, since a copy for each of many small scopes would take time and memory that grow as their product.
+    """
+
+    def __init__(self, outer: Mapping[str, Interval], own: Set[str]) -> None:
+        self._outer, self._own = outer, own
+
+    def __getitem__(self, name: str) -> Interval:
+        if name in self._own:
+            raise KeyError(name)
+        return self._outer[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._outer if name not in self._own)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Values:
     """The values of a scope.
 
     Attributes:
-        known: what was derived, or told, of each value that is no constant.
+        derived: what was derived of each value of the scope that is no constant.
+        known: that, and what is known of the values around.
         constants: the range of each constant that was read.
     """
 
-    def __init__(self, scope: Scope, known: dict[str, Interval]) -> None:
-        self.known = known
+    def __init__(self, scope: Scope, around: Around) -> None:
+        self.derived: dict[str, Interval] = {}
+        self.known: Mapping[str, Interval] = ChainMap(self.derived, around)  # type: ignore[arg-type] # only read
         self.constants: dict[str, Interval] = {}
         self._scope = scope
         self._arrays: dict[str, Array | None] = {}
