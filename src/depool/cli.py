@@ -48,8 +48,6 @@ app = App(
     version_flags=["--version"],
     help_epilogue="Exit codes: 0 done, 1 not equal, 2 usage, 3 some pools not converted, 4 undecided, 5 file error.",
 )
-for command in (bench, prove, targets, demo):
-    app.command(command)
 
 
 @app.command
@@ -231,6 +229,10 @@ def verify(
         return found.exit_code
 
     return guarded(work, json=json, verbose=verbose)
+
+
+for command in (bench, prove, targets, demo):
+    app.command(command)
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def test_every_pool_and_the_model_are_timed():
 
 def test_every_scheme_is_compared_on_request():
     found = compare("digits.onnx", schemes=True, **QUICK)
-    names = ["native", "converted", "tree", "separable", "shallow"]
+    names = ["native", "converted", "tree", "separable", "horner", "shallow"]
     assert [row.candidate for row in found.pools[1].rows] == names
     assert [row.candidate for row in found.whole.rows] == names
     assert found.pools[1].how["shallow"].scheme == "shallow"
@@ -75,7 +75,7 @@ def test_every_scheme_is_compared_on_request():
 
 def test_what_a_scheme_refuses_is_noted_and_the_others_are_timed():
     found = compare("digits.onnx", schemes=True, exact=True, **QUICK)
-    assert [row.candidate for row in found.pools[0].rows] == ["native", "converted", "tree", "separable"]
+    assert [row.candidate for row in found.pools[0].rows] == ["native", "converted", "tree", "separable", "horner"]
     assert [note.split(":")[:2] for note in found.notes] == [["shallow", " SHALLOW_NOT_EXACT"]] * 2
 
 
