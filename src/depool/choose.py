@@ -30,7 +30,7 @@ from depool.target import Target, named
 
 Scheme = Literal["auto", "tree", "separable", "shallow"]
 FormName = Literal["auto", "branched", "concat", "sequential"]
-Channels = Literal["auto", "grouped", "depthwise", "dense"]
+Channels = Literal["auto", "grouped", "depthwise", "dense", "folded"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ def layout(choice: Choice, target: Target) -> str:
     """How kernels are widened to all channels."""
     if choice.channels in {"grouped", "depthwise"} and not target.groups:
         raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
+    if choice.channels == "folded" and not target.reshape:
+        raise UsageError(f"target {target.name} takes no Reshape; use --channels {target.channels}, or leave it out")
     return target.channels if choice.channels == "auto" else choice.channels
 
 

@@ -155,7 +155,7 @@ def _built(site: PoolSite, made: Conversion) -> keras.Model:
     place = Place(
         op.name, site.sizes, site.channels, site.pool.channels_first, site.dtype, policy, site.pool.drops_axes
     )
-    return layers_of(made.program, place, made.channels == "dense")
+    return layers_of(made.program, place, made.channels)
 
 
 def _check_places(new: keras.Model, done: list[tuple[PoolSite, Conversion]], made: dict[int, keras.Model]) -> None:
