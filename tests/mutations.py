@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import folded_mutations
 import frontend_mutations
 import object_mutations
 import torch_mutations
@@ -838,7 +839,7 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *TARGETS, *NUMERICS)
-TABLES = (frontend_mutations, object_mutations, torch_mutations)
+TABLES = (frontend_mutations, object_mutations, torch_mutations, folded_mutations)
 FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)
 
