@@ -82,7 +82,7 @@ PROOF = [
         "proof/joining.py",
         "    _alike(one, other)\n",
         "",
-        tests("proof/test_tampering", "a_fold_that_is_none[one in the batch, one not]"),
+        tests("proof/test_tampering", "a_sum_of_what_is_in_the_batch_and_what_is_not"),
     ),
     (
         "Concat of folded tensors joins all channels of the one, then of the other",
@@ -98,7 +98,7 @@ KERAS = [
         "keras/folded.py",
         "if isinstance(node, Concat) and node.axis > axis:",
         "if isinstance(node, Concat) and node.axis > axis + 1:",
-        tests("keras/test_keras_folded", "a_further_axis_changes_nothing[branched-tree]"),
+        tests("keras/test_keras_folded", "a_further_axis_changes_nothing[tree-branched]"),
     ),
     (
         "elements that nobody reads are not cropped",
@@ -112,7 +112,14 @@ KERAS = [
         "keras/folded.py",
         "(gap == 1 or max(window.strides) == 1)",
         "gap",
-        tests("keras/test_keras_folded", "short_kernels_give_the_very_same_values"),
+        tests("keras/test_keras_folded", "taps_that_no_one_kernel_holds"),
+    ),
+    (
+        "a bias is added with each tap",
+        "keras/folded.py",
+        "replace(node, bias=None)",
+        "node",
+        tests("keras/test_keras_folded", "taps_that_no_one_kernel_holds"),
     ),
     (
         "chains are folded where XLA is slow at them",

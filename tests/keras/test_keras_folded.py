@@ -13,10 +13,12 @@ import depool.keras
 from depool import NotConverted, PoolSpec
 from depool.choose import Choice, choose
 from depool.facts import InputFacts
+from depool.geometry import Window
 from depool.keras.fast import fast_layout
 from depool.keras.folded import folded, two_taps, with_axis
 from depool.lowering.adapt import one_map_each
-from depool.program import Conv
+from depool.numerics import Rounding
+from depool.program import Conv, Program
 
 layers = keras.layers
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, while it saves
@@ -59,6 +61,30 @@ def test_short_kernels_give_the_very_same_values(spec):
             for node in short.nodes
             if isinstance(node, Conv)
         )
+
+
+APART = {
+    "a stride and a gap": ([[1, 0, -1]], (1, 2), 2),
+    "a diagonal": ([[1, 0], [0, -1]], (1, 1), 2),
+    "a stride and a far tap": ([[0, 0, 0, 2]], (2, 3), 2),
+    "a gap": ([[1, 0, 0, -1]], (1, 1), 2),
+    "three taps": ([[1, 1, 1]], (1, 1), 3),
+}
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((0, 1), (1, 0)), ((1, 1), (2, 3))])
+@pytest.mark.parametrize("name", APART)
+def test_taps_that_no_one_kernel_holds(name, pads, known):
+    kernel, strides, longest = np.array(APART[name][0], float), *APART[name][1:]
+    window = Window(kernel.shape, strides, (1, 1), pads)
+    program = Program(2, (Conv(0, kernel[np.newaxis, np.newaxis], window, (0.5,)),), Rounding())
+    short = two_taps(program, SIZES if known else ())
+    x = draw(np.random.default_rng(0), (2, 3, *SIZES), "integers", "float32")
+    assert np.array_equal(short(x), program(x))
+    convs = [node for node in short.nodes if isinstance(node, Conv)]
+    assert max(node.kernel.size for node in convs) <= longest
+    assert all(max(node.window.strides) == 1 or max(node.window.dilations) == 1 for node in convs)
 
 
 @pytest.mark.parametrize("form", ["branched", "concat", "sequential"])

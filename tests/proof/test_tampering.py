@@ -206,12 +206,6 @@ def to_inputs(model):
     model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, [4]))
 
 
-def unfolded_in_the_middle(model):
-    """A sum of a tensor in the batch and of the pool's input."""
-    add = next(node for node in model.graph.node if node.op_type == "Add")
-    add.input[0] = "x"
-
-
 FOLDS = {
     "fewer channels back": (shaped("unfold", -1, 2, 0, 0), "channels are not the pool's"),
     "more channels back": (shaped("unfold", -1, 8, 0, 0), "node 'pool/depool/unfold': it makes 8 channels of 4"),
@@ -229,7 +223,6 @@ FOLDS = {
     ),
     "a shape that a caller may give": (to_inputs, "constant shape"),
     "channels and batch turned": (moved(-1, "pool/depool/pooled", -1), "is a Transpose"),
-    "one in the batch, one not": (unfolded_in_the_middle, "pool/depool/"),
 }
 
 
@@ -243,6 +236,21 @@ def test_a_fold_that_is_none(tmp_path, how):
     with pytest.raises(ProofError, match=reason) as caught:
         certify(original, rewritten(after, change))
     assert str(caught.value).startswith("pool: ")
+
+
+def test_a_sum_of_what_is_in_the_batch_and_what_is_not(tmp_path):
+    """The pool's input in the place of an identity on it: the same meanings, and a broadcast that nobody meant."""
+    model = pool_model({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, (4, 6), before="Relu", channels=4)
+    original, after = converted(tmp_path, model, channels="folded", scheme="separable")
+    node = {node.name: node for node in after.model.graph.node}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in after.model.graph.initializer}
+    number, add = next((i, n) for i, n in enumerate(after.model.graph.node) if n.op_type == "Add")
+    kept = weights[node[add.input[0]].input[1]]
+    assert kept.shape == (1, 1, 1, 3)
+    assert kept.tolist() == [[[[0, 1, 0]]]]
+    tampered = rewritten(after, lambda m: m.graph.node[number].input.__setitem__(0, "before"))
+    with pytest.raises(ProofError, match=f"pool: node {add.name!r}: it joins tensors whose channels are in the batch"):
+        certify(original, tampered)
 
 
 # --- what the metadata say is not believed ---------------------------------------------------------------------------
