@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench_mutations
+import folded_mutations
 import frontend_mutations
 import object_mutations
 import terminal_mutations
@@ -840,7 +841,9 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *TARGETS, *NUMERICS)
-TABLES = (bench_mutations, frontend_mutations, object_mutations, terminal_mutations, torch_mutations)
+TABLES = (
+    bench_mutations, folded_mutations, frontend_mutations, object_mutations, terminal_mutations, torch_mutations,
+)  # fmt: skip
 FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)
 

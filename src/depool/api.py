@@ -62,7 +62,7 @@ def convert(
         output: the new file; by default `model.depool.onnx` (or .keras, .pt2) beside it; ``-`` is standard output.
         scheme: which maxima: ``tree``, ``separable`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
-        channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
+        channels: ``grouped``, ``depthwise``, ``dense``, ``folded`` (into the batch, by Reshape) or ``auto``.
         target: what the consumer accepts: a preset's name (``depool targets`` lists them), a TOML file, or a `Target`.
         exact: bit-exact for all ``|x| <= MAX / 2``.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.

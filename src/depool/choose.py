@@ -31,7 +31,7 @@ from depool.target import Target, named
 
 Scheme = Literal["auto", "tree", "separable", "horner", "shallow"]
 FormName = Literal["auto", "branched", "concat", "sequential"]
-Channels = Literal["auto", "grouped", "depthwise", "dense"]
+Channels = Literal["auto", "grouped", "depthwise", "dense", "folded"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def choose(
     edges, masks = form != "sequential" and target.spatial_concat, form != "sequential" and target.large_constants
     edge = border(window, sizes, facts, choice.exact, edges=edges, masks=masks)
     gates = gates_of(choice, edge, facts, dtype)
-    base = _base(given, edge.window, sizes, edge, facts, form)
+    base = _base(given, edge.window, sizes, edge, facts, form) if channels != "folded" else None
     bare, sign = replace(edge, reason=""), InputFacts(-inf if facts.signed else 0.0)
     wish = replace(choice, target=target)
     plan, program = _cheapest(wish, bare, sizes, sign, form, str(np.dtype(dtype)), base, stages)
@@ -235,6 +235,8 @@ def layout(choice: Choice, target: Target) -> str:
     """How kernels are widened to all channels."""
     if choice.channels in {"grouped", "depthwise"} and not target.groups:
         raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
+    if choice.channels == "folded" and not target.reshape:
+        raise UsageError(f"target {target.name} takes no Reshape; use --channels {target.channels}, or leave it out")
     return target.channels if choice.channels == "auto" else choice.channels
 
 

@@ -32,7 +32,8 @@ Form = Annotated[
     Parameter(help="Add branches, the published network with Concat, or one chain."),
 ]
 Channels = Annotated[
-    Literal["auto", "grouped", "depthwise", "dense"], Parameter(help="How kernels are widened to all channels.")
+    Literal["auto", "grouped", "depthwise", "dense", "folded"],
+    Parameter(help="How kernels reach all channels."),
 ]
 TargetName = Annotated[str, Parameter(help="Who will read the result: one that depool targets lists, or a TOML file.")]
 Exact = Annotated[bool, Parameter(negative=(), help="Bit-exact for |x| <= MAX/2, at more layers.")]

@@ -6,6 +6,8 @@ the other. A kernel k[o, i] becomes
 
     grouped   W[(c, o), i] = k[o, i], group = C        where the input is channel-major
     dense     W[(o, c), (i, c)] = k[o, i], group = 1   0 between different channels; takes any order
+    folded    W[o, i] = k[o, i],           group = 1   the tensor has no channels: they are in the batch, or in an axis
+                                                       of their own, and a Reshape stands before and behind
 """
 
 from __future__ import annotations
@@ -34,17 +36,19 @@ def channel_major(maps: int, channels: int) -> Order:
     return tuple((m, c) for c in range(channels) for m in range(maps))
 
 
-def widen(program: Program, channels: int, dense: bool) -> list[WideConv | None]:
+def widen(program: Program, channels: int, layout: str) -> list[WideConv | None]:
     """The weights of each node of a program, None for nodes without weights.
 
     Args:
         program: channel-free.
         channels: C of the pool's input.
-        dense: group 1 throughout; else grouped wherever the order allows it.
+        layout: ``dense`` is group 1 throughout, ``folded`` the kernels as they are; else grouped wherever the order
+            allows it.
 
     Raises:
         AssertionError: where an Add would join tensors of different orders, a mistake of the lowering.
     """
+    channels = 1 if layout == "folded" else channels
     orders: list[Order] = [channel_major(1, channels)]
     wide: list[WideConv | None] = []
     for i, node in enumerate(program.nodes):
@@ -52,7 +56,7 @@ def widen(program: Program, channels: int, dense: bool) -> list[WideConv | None]
         if isinstance(node, Conv):
             maps_out, maps_in = node.kernel.shape[:2]
             order = channel_major(maps_out, channels)
-            if dense or orders[node.source] != channel_major(maps_in, channels):
+            if layout == "dense" or orders[node.source] != channel_major(maps_in, channels):
                 weight, group = _dense(node.kernel, orders[node.source], order), 1
             else:
                 weight, group = np.tile(node.kernel, (channels, *(1,) * (node.kernel.ndim - 1))), channels

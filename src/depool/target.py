@@ -62,6 +62,7 @@ class Target:
             out by zeros in the kernels.
         branches: accepts Add and Concat of computed tensors; else one chain of Conv and Relu.
         spatial_concat: accepts a Concat along a spatial axis; else the border of a signed input is not repeated.
+        reshape: accepts a Reshape that folds channels into the batch; else there is no ``folded`` layout.
         bias: accepts a bias; else pools that need one are refused.
         largest_kernel: the longest side of a kernel it accepts; None where there is no limit.
         attributes: attributes that must be written out, by operator; depool always writes those of its own nodes.
@@ -85,6 +86,7 @@ class Target:
     mixed_axes: bool = True
     branches: bool = True
     spatial_concat: bool = True
+    reshape: bool = True
     bias: bool = True
     largest_kernel: int | None = None
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)

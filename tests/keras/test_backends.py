@@ -11,24 +11,32 @@ import pytest
 from keras_backend import BACKEND
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE, CONVERT, TRAINING = (
+SUITE, CONVERT, TRAINING, FOLDED = (
     f"tests/{name}.py::test_"
-    for name in ("suites/test_keras_pooling", "keras/test_keras_convert", "keras/test_keras_training")
+    for name in (
+        "suites/test_keras_pooling",
+        "keras/test_keras_convert",
+        "keras/test_keras_training",
+        "keras/test_keras_folded",
+    )
 )
 CHECKS = {
-    "tensorflow": [SUITE + "forms"],
+    "tensorflow": [SUITE + "forms", FOLDED + "both_data_formats"],
     "jax": [
         SUITE + "forms",
         SUITE + "adaptive[Max-outputs1-channels_last]",
         CONVERT + "dtype_policies_are_kept_and_constants_fit_them",
         CONVERT + "float64_that_is_none_is_refused",
         TRAINING + "at_ties_the_gradient_goes_to_one_element",
+        FOLDED + "both_data_formats",
+        FOLDED + "the_layout_follows_the_backend",
     ],
     "torch": [
         SUITE + "forms",
         CONVERT + "nested_and_shared_models_keep_their_structure",
         CONVERT + "a_subclassed_model_gets_its_layers_exchanged",
         TRAINING + "training_reduces_the_loss_and_leaves_the_pools_alone",
+        FOLDED + "both_data_formats",
         "tests/keras/test_keras_files.py::test_a_converted_file_is_loaded_by_keras_alone",
     ],
 }

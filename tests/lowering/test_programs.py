@@ -471,6 +471,7 @@ def test_the_facts_that_license_a_chain(facts, rule):
         (Choice(target="toaster"), "unknown target 'toaster'; choose one of generic, portable"),
         (Choice(target="portable", form="concat"), "takes no branches"),
         (Choice(target="portable", channels="grouped"), "takes no groups"),
+        (Choice(target="portable", channels="folded"), "takes no Reshape; use --channels dense, or leave it out"),
         (Choice(pairing="ac|bd"), "windows of four elements, not 9"),
     ],
 )

@@ -17,7 +17,7 @@ from depool.proof.certificate import _outcomes
 K3 = {"kernel_shape": [3, 3]}
 SAME3 = K3 | {"pads": [1, 1, 1, 1]}
 FORMS = ("branched", "concat", "sequential")
-LAYOUTS = ("grouped", "depthwise", "dense")
+LAYOUTS = ("grouped", "depthwise", "dense", "folded")
 
 
 def proved(original, after):
@@ -157,9 +157,10 @@ def test_absorbed_pad(tmp_path):
     assert pool["geometry"]["padded before by minus infinity"] == [[1, 0], [2, 1]]
 
 
+@pytest.mark.parametrize("layout", ["grouped", "folded"])
 @pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_quantised_pools(tmp_path, direct, dtype):
+def test_quantised_pools(tmp_path, direct, dtype, layout):
     kind = TensorProto.INT8 if dtype == "int8" else TensorProto.UINT8
     weights = [
         numpy_helper.from_array(np.array(0.05, np.float32), "s"),
@@ -175,7 +176,7 @@ def test_quantised_pools(tmp_path, direct, dtype):
     outputs = [helper.make_tensor_value_info("y", kind, None)]
     graph = helper.make_graph([middle] if direct else nodes, "g", inputs, outputs, [] if direct else weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    pool = proved(*converted(tmp_path, model))
+    pool = proved(*converted(tmp_path, model, channels=layout))
     assert pool["type"] == dtype
     assert "integers" in pool["floating point"]["derived"]
 

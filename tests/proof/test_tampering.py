@@ -20,6 +20,7 @@ KINDS = {
     "K": {"before": "Relu", "exact": True},
     "chain": {"before": "Relu", "form": "sequential"},
     "dense": {"channels": "dense"},
+    "folded": {"channels": "folded"},
     "shallow": {"before": "Relu", "scheme": "shallow"},
 }
 
@@ -46,6 +47,8 @@ def some_weights(source, count, *, zeros=False):
     found = []
     for tensor in source.model.graph.initializer:
         array = numpy_helper.to_array(tensor)
+        if array.dtype == np.int64:  # the shape of a Reshape
+            continue
         found += [(tensor.name, array, tuple(at)) for at in np.argwhere((array == 0) == zeros)]
     return [found[i] for i in sorted(set(np.linspace(0, len(found) - 1, count).astype(int)))] if found else []
 
@@ -178,6 +181,76 @@ def test_hashes(case):
     same = rewritten(after, lambda model: setattr(model, "producer_name", "someone else"))
     report = check(certificate, original, same)
     assert "converted.sha256 says" in report.reason
+
+
+# --- channels in the batch -------------------------------------------------------------------------------------------
+
+
+def moved(node, source, after):
+    """A Transpose between two nodes, to positions that fit their shapes."""
+
+    def change(model):
+        turn = onnx.helper.make_node("Transpose", [source], ["turned"], perm=[1, 0, 2, 3], name="turn")
+        model.graph.node[node].input[0] = "turned"
+        model.graph.node.insert(after, turn)
+
+    return change
+
+
+def shaped(end, *shape):
+    return set_weight(f"pool/depool/{end}_shape", np.array(shape))
+
+
+def to_inputs(model):
+    (tensor,) = (t for t in model.graph.initializer if t.name == "pool/depool/unfold_shape")
+    model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, [4]))
+
+
+FOLDS = {
+    "fewer channels back": (shaped("unfold", -1, 2, 0, 0), "channels are not the pool's"),
+    "more channels back": (shaped("unfold", -1, 8, 0, 0), "node 'pool/depool/unfold': it makes 8 channels of 4"),
+    "two channels to an item": (shaped("fold", -1, 2, 0, 0), "node 'pool/depool/0_Conv': its weight"),
+    "no channels back": (shaped("unfold", -1, 1, 0, 0), "channels are not the pool's"),
+    "channels where the batch was": (shaped("unfold", 4, -1, 0, 0), r"shape \[4, -1, 0, 0\] is not"),
+    "sizes of their own": (shaped("unfold", -1, 4, 2, 3), r"shape \[-1, 4, 2, 3\] is not"),
+    "sizes into the batch": (shaped("fold", -1, 1, 1, 0), r"shape \[-1, 1, 1, 0\] is not"),
+    "sizes turned": (shaped("fold", 0, 1, -1, 0), r"shape \[0, 1, -1, 0\] is not"),
+    "another rank": (shaped("fold", -1, 1, 0), r"shape \[-1, 1, 0\] is not"),
+    "nothing": (shaped("fold", 0, 0, 0, 0), "is not"),
+    "allowzero": (
+        lambda m: m.graph.node[0].attribute.append(onnx.helper.make_attribute("allowzero", 1)),
+        "in which 0 keeps a size, is expected",
+    ),
+    "a shape that a caller may give": (to_inputs, "constant shape"),
+    "channels and batch turned": (moved(-1, "pool/depool/pooled", -1), "is a Transpose"),
+}
+
+
+@pytest.mark.parametrize("how", FOLDS)
+def test_a_fold_that_is_none(tmp_path, how):
+    """The batch is symbolic, so that all of these are models that run, or might."""
+    model = pool_model({"kernel_shape": [2, 2], "strides": [2, 2]}, (4, 6), channels=4, opset=14)
+    original, after = converted(tmp_path, model, channels="folded", scheme="separable")
+    certify(original, after)
+    change, reason = FOLDS[how]
+    with pytest.raises(ProofError, match=reason) as caught:
+        certify(original, rewritten(after, change))
+    assert str(caught.value).startswith("pool: ")
+
+
+def test_a_sum_of_what_is_in_the_batch_and_what_is_not(tmp_path):
+    """The pool's input in the place of an identity on it: the same meanings, and a broadcast that nobody meant."""
+    model = pool_model({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, (4, 6), before="Relu", channels=4)
+    original, after = converted(tmp_path, model, channels="folded", scheme="separable")
+    node = {node.name: node for node in after.model.graph.node}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in after.model.graph.initializer}
+    number, add = next((i, n) for i, n in enumerate(after.model.graph.node) if n.op_type == "Add")
+    kept = weights[node[add.input[0]].input[1]]
+    assert kept.shape == (1, 1, 1, 3)
+    assert kept.tolist() == [[[[0, 1, 0]]]]
+    tampered = rewritten(after, lambda m: m.graph.node[number].input.__setitem__(0, "before"))
+    with pytest.raises(ProofError, match=f"pool: node {add.name!r}: it joins tensors whose channels are in the batch"):
+        certify(original, tampered)
 
 
 # --- what the metadata say is not believed ---------------------------------------------------------------------------

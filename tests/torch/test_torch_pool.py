@@ -32,6 +32,7 @@ WAYS = [
     {"scheme": "tree"},
     {"channels": "depthwise"},
     {"channels": "dense"},
+    {"channels": "folded"},
     {"scheme": "shallow"},
     {"form": "sequential"},
     {"form": "sequential", "scheme": "shallow"},

@@ -12,7 +12,7 @@ TensorFlow runs depthwise convolutions of equal strides alone at full speed on C
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -20,6 +20,7 @@ import numpy as np
 from keras import layers
 
 from depool.geometry import Pads, Size, same_pads
+from depool.keras.folded import folded
 from depool.layout import WideConv, widen
 from depool.numerics import TYPES
 from depool.program import Add, Array, Concat, Conv, Program, Relu, sources
@@ -54,31 +55,43 @@ class Place:
         return {"data_format": data_format, "dtype": self.policy, "trainable": False}
 
 
-def layers_of(program: Program, place: Place, dense: bool) -> keras.Model:
+def layers_of(program: Program, place: Place, layout: str) -> keras.Model:
     """The Functional model of built-in layers that computes a program; its weights are fixed.
 
     Args:
         program: the pool, channel-free.
         place: where it stands.
-        dense: group 1 throughout.
+        layout: of the channels.
     """
     shape = (place.channels, *place.sizes) if place.channels_first else (*place.sizes, place.channels)
-    values = [keras.Input(shape, dtype=place.dtype, name=f"{place.name}_input")]
+    x = keras.Input(shape, dtype=place.dtype, name=f"{place.name}_input")
+    if layout == "folded":
+        static = tuple(size for size in place.sizes if size is not None)
+        axis = 0 if place.channels_first else program.rank
+        program = folded(program, axis, static if len(static) == program.rank else ())
+        inside = replace(place, sizes=shape, channels=1, channels_first=False)
+        result = keras.ops.squeeze(_result(program, inside, layout, keras.ops.expand_dims(x, -1)), -1)
+    else:
+        result = _result(program, place, layout, x)
+    if place.drops_axes:
+        result = layers.Reshape((place.channels,), name="drop_axes", dtype=place.policy)(result)
+    made = keras.Model(x, result, name=place.name)
+    made.trainable = False
+    return made
+
+
+def _result(program: Program, place: Place, layout: str, x: Any) -> Any:
+    values = [x]
     static = tuple(size for size in place.sizes if size is not None)
     sizes = program.sizes(static) if len(static) == program.rank else [()] * (len(program.nodes) + 1)
-    for i, (node, conv) in enumerate(zip(program.nodes, widen(program, place.channels, dense), strict=True)):
+    for i, (node, conv) in enumerate(zip(program.nodes, widen(program, place.channels, layout), strict=True)):
         read = [values[ref] for ref in sources(node)]
         if isinstance(node, Conv) and conv is not None:
-            values.append(_convolved(node, conv, read[0], sizes[node.source], f"conv_{i}", place, dense))
+            values.append(_convolved(node, conv, read[0], sizes[node.source], f"conv_{i}", place, layout))
         elif not isinstance(node, Conv):
             layer = _joint(node, f"{type(node).__name__.lower()}_{i}", place)
             values.append(layer(read if len(read) > 1 else read[0]))
-    result = values[-1]
-    if place.drops_axes:
-        result = layers.Reshape((place.channels,), name="drop_axes", dtype=place.policy)(result)
-    made = keras.Model(values[0], result, name=place.name)
-    made.trainable = False
-    return made
+    return values[-1]
 
 
 def _joint(node: Relu | Add | Concat, name: str, place: Place) -> Any:
@@ -90,7 +103,7 @@ def _joint(node: Relu | Add | Concat, name: str, place: Place) -> Any:
     return layers.Concatenate(axis=axis, name=name, dtype=place.policy)
 
 
-def _convolved(node: Conv, conv: WideConv, x: Any, sizes: tuple[int, ...], name: str, place: Place, dense: bool) -> Any:
+def _convolved(node: Conv, conv: WideConv, x: Any, sizes: tuple[int, ...], name: str, place: Place, layout: str) -> Any:
     """The convolution of x, with its pads."""
     rank = len(node.window.kernel_shape)
     padding, pads = _padding(node, sizes)
@@ -107,7 +120,7 @@ def _convolved(node: Conv, conv: WideConv, x: Any, sizes: tuple[int, ...], name:
         "name": name,
     }
     maps_out, maps_in = node.kernel.shape[:2]
-    apart = not dense and conv.group == place.channels and maps_in == 1
+    apart = layout not in {"dense", "folded"} and conv.group == place.channels and maps_in == 1
     if apart and rank < 3 and len(set(node.window.strides)) == 1:
         layer = getattr(layers, f"DepthwiseConv{rank}D")(
             depth_multiplier=maps_out, depthwise_initializer="zeros", **options

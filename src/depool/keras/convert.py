@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import keras
@@ -14,7 +15,9 @@ from depool.errors import NotConverted, Refused, UsageError
 from depool.geometry import PoolSpec
 from depool.keras.build import Place, layers_of
 from depool.keras.equality import check_copy
+from depool.keras.fast import fast_layout
 from depool.keras.find import Left, PoolSite, find
+from depool.keras.folded import MOST_AXES
 from depool.keras.graph import operations
 from depool.keras.rebuild import rebuilt
 from depool.numerics import TYPES
@@ -47,7 +50,8 @@ def convert(
             evaluation, on random numbers, to see that its copy computes the same.
         scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
-        channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
+        channels: ``grouped``, ``depthwise``, ``dense``, ``folded`` (into one more spatial axis) or ``auto``, what is
+            fast on the running backend.
         exact: bit-exact for all ``|x| <= MAX / 2``.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.
         pools: ``all``, or ``max`` to leave average pools.
@@ -117,18 +121,32 @@ def planned(site: PoolSite, choice: Choice) -> tuple[PoolSite, Conversion]:
     """
     wanted = replace(choice, target="keras")
     if choice.channels == "auto":
-        wanted = replace(wanted, channels="depthwise" if choice.form in {"auto", "branched"} else "grouped")
+        wanted = replace(wanted, channels=fast_layout(site.pool.kind, len(site.sizes), choice.form))
+    if wanted.channels == "folded" and len(site.sizes) > MOST_AXES:
+        raise Refused(
+            "TARGET_LACKS",
+            "target keras takes no convolution over four axes, as a pool over three with its channels in an axis of "
+            "their own would need.",
+            "Choose channels='grouped', or leave channels out.",
+        )
     if site.inside and any(site.sizes):
         try:
             return planned(replace(site, sizes=(None,) * len(site.sizes)), choice)
         except Refused:
             pass
     made = _chosen(site, wanted)
-    if choice.scheme == "auto" and _strides_differ(made) and len(set(made.window.strides)) == 1:
-        small = made.scheme == "separable" and max(made.window.kernel_shape) <= 5
-        if small:  # TensorFlow has no fast convolution of unequal strides, and the tree has none of them
-            made = _chosen(site, replace(wanted, scheme="tree"))
-    return site, made
+    return site, _fast_scheme(site, wanted, made) if choice.scheme == "auto" else made
+
+
+def _fast_scheme(site: PoolSite, wanted: Choice, made: Conversion) -> Conversion:
+    """Another scheme than that of fewest elements written, where the backend rewards it."""
+    if wanted.channels == "folded" and made.scheme == "tree":
+        with suppress(Refused, UsageError):  # such as of pads known at run time only, or with a pairing of the tree
+            return _chosen(site, replace(wanted, scheme="separable"))  # its taps lie on lines: see folded.py
+    small = made.scheme == "separable" and max(made.window.kernel_shape) <= 5
+    if wanted.channels != "folded" and small and len(set(made.window.strides)) == 1 and _strides_differ(made):
+        return _chosen(site, replace(wanted, scheme="tree"))  # which has no unequal strides: TensorFlow is slow at them
+    return made
 
 
 def _chosen(site: PoolSite, choice: Choice) -> Conversion:
@@ -155,7 +173,7 @@ def _built(site: PoolSite, made: Conversion) -> keras.Model:
     place = Place(
         op.name, site.sizes, site.channels, site.pool.channels_first, site.dtype, policy, site.pool.drops_axes
     )
-    return layers_of(made.program, place, made.channels == "dense")
+    return layers_of(made.program, place, made.channels)
 
 
 def _check_places(new: keras.Model, done: list[tuple[PoolSite, Conversion]], made: dict[int, keras.Model]) -> None:

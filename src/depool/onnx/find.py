@@ -158,6 +158,12 @@ def plan_site(site: PoolSite, choice: Choice, given: tuple[Conversion, ...] = ()
     wanted = replace(choice, exact=True) if site.exact else choice
     dtype = TYPES.get(site.dtype, site.dtype)
     made = choose(site.spec, site.sizes, site.facts, wanted, dtype, given, stages)
+    if made.channels == "folded" and site.scope.opset < 9:
+        raise Refused(
+            "OPSET_TOO_OLD",
+            f"the model uses opset {site.scope.opset}, in which no Constant node can hold the shape of a Reshape.",
+            "Give --opset 13 to raise the model's opset first, or leave out --channels folded.",
+        )
     if site.scope.opset <= 6 and made.form == "branched":  # its Adds may pass on an infinity, and a Conv makes it NaN
         made = choose(site.spec, site.sizes, site.facts, replace(wanted, form="concat"), dtype)
     return made

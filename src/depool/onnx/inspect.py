@@ -167,7 +167,7 @@ def cost(conversion: Conversion, channels: int, sizes: tuple[Size, ...], dtype: 
     outputs = prod(conversion.window.out_sizes(counted)) * channels
     item = np.dtype(TYPES.get(dtype, dtype)).itemsize
     wide = channels if conversion.channels == "dense" else 1
-    parameters = _parameters(program, channels, wide)
+    parameters = _parameters(program, 1 if conversion.channels == "folded" else channels, wide)
     return Cost(
         sizes=counted,
         nominal=None in sizes,
@@ -182,6 +182,6 @@ def cost(conversion: Conversion, channels: int, sizes: tuple[Size, ...], dtype: 
 
 
 def _parameters(program: Program, channels: int, wide: int) -> int:
-    """Weights and biases of all convolutions, each C x C / group times its kernel."""
+    """Weights and biases of all convolutions, each C x C / group times its kernel; C is 1 where it is folded."""
     convs = [node for node in program.nodes if isinstance(node, Conv)]
     return sum(node.kernel.size * channels * wide + len(node.bias or ()) * channels for node in convs)

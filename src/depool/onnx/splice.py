@@ -2,12 +2,13 @@
 
 Given   x -> MaxPool -> y
 Result  x -> Conv, Relu, Add, Concat ... -> y, the last node writing the very name y
+        folded: x [N, C, ...] -> Reshape [N C, 1, ...] -> Conv, Relu, Add, Concat ... -> Reshape [N, C, ...] -> y
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,16 @@ def emit(
     """
     prefix = names.fresh(f"{site.node.name or site.output}/depool")
     shared.pools.append(site.output)
+    folded = conversion.channels == "folded"
+    inside = replace(site, source=f"{prefix}/fold", output=f"{prefix}/pooled") if folded else site
     if site.dtype in INTEGERS.values():
-        nodes, weights = _integer_nodes(site, conversion, prefix)
+        nodes, weights = _integer_nodes(inside, conversion, prefix)
     else:
-        nodes, weights = _float_nodes(site, conversion, prefix, shared)
+        nodes, weights = _float_nodes(inside, conversion, prefix, shared)
+    if folded:
+        fold, one = _reshape(site.source, inside.source, 1, f"{prefix}/fold", len(site.sizes))
+        unfold, all_of_them = _reshape(inside.output, site.output, site.channels, f"{prefix}/unfold", len(site.sizes))
+        nodes, weights = [fold, *nodes, unfold], [one, *weights, all_of_them]
     if site.scope.is_function or ir_version < 4:
         held = [helper.make_node("Constant", [], [w.name], name=f"{w.name}_node", value=w) for w in weights]
         nodes, weights = [*held, *nodes], []
@@ -100,6 +107,12 @@ def emit(
     return nodes, weights
 
 
+def _reshape(x: str, y: str, channels: int, name: str, rank: int) -> tuple[onnx.NodeProto, onnx.TensorProto]:
+    """A Reshape to so many channels and whatever batch is left; 0 keeps a size, so that it may be dynamic."""
+    shape = numpy_helper.from_array(np.array([-1, channels, *[0] * rank], np.int64), f"{name}_shape")
+    return helper.make_node("Reshape", [x, shape.name], [y], name=name), shape
+
+
 def _float_nodes(
     site: PoolSite, conversion: Conversion, prefix: str, shared: Shared
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
@@ -107,7 +120,7 @@ def _float_nodes(
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
     values = [site.source]
-    wide = widen(program, site.channels, dense=conversion.channels == "dense")
+    wide = widen(program, site.channels, conversion.channels)
     for i, (node, conv) in enumerate(zip(program.nodes, wide, strict=True)):
         inputs = [values[ref] for ref in sources(node)]
         name = f"{prefix}/{i}_{type(node).__name__}"
@@ -136,7 +149,7 @@ def _integer_nodes(
     nodes: list[onnx.NodeProto] = []
     weights = parameters(prefix, site.dtype, site.scale)
     shared = list(weights)
-    wide = [conv for conv in widen(program, site.channels, dense=conversion.channels == "dense") if conv is not None]
+    wide = [conv for conv in widen(program, site.channels, conversion.channels) if conv is not None]
     convs = [node for node in program.nodes if isinstance(node, Conv)]
     value = site.source
     for i, (node, conv) in enumerate(zip(convs, wide, strict=True)):

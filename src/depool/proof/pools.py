@@ -14,13 +14,14 @@ from depool.onnx.graph import Scope
 from depool.proof.algebra import Ground
 from depool.proof.axes import Array, Sizes
 from depool.proof.claims import Claim
-from depool.proof.execution import Tensor, execute, pool_input
+from depool.proof.execution import execute
 from depool.proof.facts import lower_bound, only_relus_read
 from depool.proof.floating import Floats
 from depool.proof.problem import ProofError
 from depool.proof.region import ConvOp, Region, read_region
 from depool.proof.rendering import described
 from depool.proof.rewriting import algebra
+from depool.proof.tensors import Tensor, pool_input
 from depool.proof.values import Values
 from depool.proof.windows import Pool, read_pool, wanted
 
@@ -170,7 +171,7 @@ def _attempt(
     outs, must = wanted(forms, pool, sizes, result.strides, dtype)
     if outs != result.sizes:
         raise ProofError(f"its replacement's result has sizes {_plain(result.sizes)}, the pool's has {_plain(outs)}")
-    if not np.array_equal(result.channels, np.arange(channels)):
+    if result.items > 1 or not np.array_equal(result.channels, np.arange(channels)):
         raise ProofError("its replacement's channels are not the pool's, in order")
     relu = False
     problem = _difference(values, result, must, relu=False)

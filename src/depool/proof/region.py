@@ -55,7 +55,18 @@ class ConcatOp:
     axis: int
 
 
-Op = ConvOp | ReluOp | AddOp | ConcatOp
+@dataclass(frozen=True)
+class ReshapeOp:
+    """[N, K, ...] as [-1, channels, ...]: whatever is not among the channels is in the batch; the sizes stay."""
+
+    name: str
+    output: str
+    inputs: tuple[str, ...]
+    channels: int
+
+
+Op = ConvOp | ReluOp | AddOp | ConcatOp | ReshapeOp
+READ = {"Conv", "Relu", "Add", "Concat", "QLinearConv", "Reshape"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +90,7 @@ def read_region(scope: Scope, source: str, output: str, rank: int) -> Region:
     """The region between a pool's input and its output.
 
     Raises:
-        ProofError: where anything but Conv, Relu, Add, Concat and constant weights stands there.
+        ProofError: where anything but READ and constant weights stands there.
     """
     numbers = {name: i for i, node in enumerate(scope.nodes) for name in node.output if name}
     found: set[int] = set()
@@ -92,10 +103,10 @@ def read_region(scope: Scope, source: str, output: str, rank: int) -> Region:
         if name not in numbers:
             raise ProofError(f"{output!r} depends on {name!r}, which is neither {source!r} nor a weight")
         node = scope.nodes[numbers[name]]
-        if node.domain not in {"", "ai.onnx"} or node.op_type not in {"Conv", "Relu", "Add", "Concat", "QLinearConv"}:
+        if node.domain not in {"", "ai.onnx"} or node.op_type not in READ:
             raise ProofError(f"node {node.name!r} is a {node.op_type}, which no replacement of a pool contains")
         found.add(numbers[name])
-        weighted = node.op_type.endswith("Conv")
+        weighted = node.op_type.endswith(("Conv", "Reshape"))
         stack += node.input[:1] if weighted else node.input
         weights |= {name for name in node.input[1:] if name} if weighted else set()
     if not found:
@@ -154,6 +165,8 @@ class _Reader:
             raise ProofError(f"node {name!r}: an attribute is a parameter of its function")
         if node.op_type == "Conv":
             return self._conv(node, name, found, self._weight(node.input[1], name))
+        if node.op_type == "Reshape":
+            return ReshapeOp(name, output, inputs[:1], self._channels(node, name, found))
         if node.op_type == "Concat":
             axis = int(found.get("axis", 1))
             return ConcatOp(name, output, inputs, axis + (self.rank + 2 if axis < 0 else 0))
@@ -162,6 +175,16 @@ class _Reader:
         if len(inputs) != 2 or "axis" in found or "broadcast" in found:
             raise ProofError(f"node {name!r}: an Add of two tensors of one shape is expected")
         return AddOp(name, output, inputs)
+
+    def _channels(self, node: onnx.NodeProto, name: str, found: dict[str, Any]) -> int:
+        """The n of a Reshape to [-1, n, 0, ...], where each 0 keeps a spatial size."""
+        shape = self.scope.constant(node.input[1])
+        if shape is None or found.get("allowzero", 0):
+            raise ProofError(f"node {name!r}: a Reshape to a constant shape, in which 0 keeps a size, is expected")
+        batch, channels, *sizes = shape.tolist()
+        if batch != -1 or channels < 1 or sizes != [0] * self.rank:
+            raise ProofError(f"node {name!r}: its shape {shape.tolist()} is not [-1, channels{', 0' * self.rank}]")
+        return int(channels)
 
     def _conv(self, node: onnx.NodeProto, name: str, found: dict[str, Any], weight: Array) -> ConvOp:
         if weight.ndim != self.rank + 2:

@@ -16,10 +16,10 @@ import onnx
 from depool.onnx.graph import Scope, attributes
 from depool.proof.algebra import Algebra, plain_sum
 from depool.proof.axes import Array, Sizes, Sliding, places
-from depool.proof.execution import worked_out
 from depool.proof.offsets import packed
 from depool.proof.problem import ProofError
 from depool.proof.region import sliding
+from depool.proof.tensors import worked_out
 
 LOWEST = (-np.inf, float(np.finfo(np.float32).min), float(np.finfo(np.float64).min), -65504.0)
 """What a Pad before a max pool writes to mean minus infinity."""

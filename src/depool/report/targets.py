@@ -20,6 +20,7 @@ LIMITS = {
     "mixed_axes": "strides or pads that differ between the axes",
     "branches": "Add and Concat branches",
     "spatial_concat": "Concat along a spatial axis",
+    "reshape": "Reshape of channels into the batch",
     "bias": "bias",
 }
 """The limits that are yes or no, in words."""

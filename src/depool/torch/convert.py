@@ -51,7 +51,7 @@ def convert(
             on their size refuses others. Only with them is the forward around the pools compared.
         scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
-        channels: ``grouped``, ``depthwise``, ``dense`` or ``auto``.
+        channels: ``grouped``, ``depthwise``, ``dense``, ``folded`` (into the batch) or ``auto``.
         target: what a consumer behind PyTorch accepts; asymmetric pads are always written as longer kernels.
         exact: bit-exact for all ``|x| <= MAX / 2``.
         pairing: of a 2x2 tree: ``ab|cd``, ``ac|bd`` or ``ad|bc``.

@@ -109,7 +109,8 @@ class ConvPool(nn.Module):
         conversion = self.planned.conversion(DTYPES[dtype])
         # channels that are not known cannot be put in order, nor a dense kernel be written for them
         joins = any(isinstance(node, Concat) and node.axis == 0 for node in conversion.program.nodes)
-        self.folded = not self.planned.channels and (joins or conversion.channels == "dense")
+        cannot = not self.planned.channels and (joins or conversion.channels == "dense")
+        self.folded = conversion.channels == "folded" or cannot
         self.register_buffer("anchor", torch.zeros(0, dtype=dtype, device=device), persistent=False)
         steps = steps_of(conversion, 1 if self.folded else self.planned.channels, self.anchor)
         self.steps = nn.ModuleList(steps)

@@ -124,7 +124,7 @@ def steps_of(conversion: Conversion, channels: int, like: Tensor) -> list[Step]:
         like: a tensor of the wanted type and device.
     """
     program = conversion.program
-    wide = widen(program, channels or 1, dense=conversion.channels == "dense" and channels > 1)
+    wide = widen(program, channels or 1, conversion.channels)
     slots = _slots(program)
     steps: list[Step] = []
     for i, (node, conv) in enumerate(zip(program.nodes, wide, strict=True)):

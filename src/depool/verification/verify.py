@@ -76,7 +76,7 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
     changes = list(changed_interface(original.model, converted.model)) if records else []
     if records:
         changes += changed_elsewhere(original.model, converted.model, original.folder, converted.folder, records)
-        changes += foreign_operators(original.model, converted.model, converted.folder)
+        changes += foreign_operators(original.model, converted.model, converted.folder, records)
     pools, broken = _pools(original, converted, records, given, rng, progress) if records else ((), None)
     whole = (
         _whole(original, converted, records, check, dict(given.ranges), rng, progress)
