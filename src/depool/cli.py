@@ -15,6 +15,7 @@ from depool.flags import (
     Channels,
     Data,
     Exact,
+    Force,
     Form,
     InputRange,
     Json,
@@ -24,6 +25,7 @@ from depool.flags import (
     Opset,
     Pools,
     Quiet,
+    ReportFile,
     Scheme,
     Seed,
     ShapeOption,
@@ -63,6 +65,8 @@ def inspect(
     assume_nonnegative: Nonnegative = False,
     shape: ShapeOption = None,
     opset: Opset = None,
+    report: ReportFile = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -71,8 +75,10 @@ def inspect(
 
     def work() -> int:
         import depool
-        from depool.report import machine, tables
+        from depool.report import html, machine, tables
 
+        if report is not None:
+            html.prepare(report, model, (), force=force)
         found = depool.inspect(
             model,
             scheme=scheme,
@@ -88,10 +94,13 @@ def inspect(
             shapes=shapes(shape),
             opset=opset,
         )
+        if report is not None:
+            html.write(html.of_survey(found), report)
         if json:
-            print_json(machine.survey(found))
+            print_json(machine.survey(found) | {"report": None if report is None else str(report)})
         elif not quiet:
             tables.print_survey(console(), found, verbose=verbose > 0)
+            tables.print_written(console(), "report", report)
         return Exit.DONE
 
     return guarded(work, json=json, verbose=verbose)
@@ -127,7 +136,8 @@ def convert(
     verify: Annotated[bool, Parameter(negative="--no-verify", help="Check the result before it is written.")] = True,
     certificate: Annotated[Path | None, Parameter(help="Prove the result too, and write the certificate here.")] = None,
     data: Data = None,
-    force: Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")] = False,
+    report: ReportFile = None,
+    force: Force = False,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -137,8 +147,10 @@ def convert(
 
     def work() -> int:
         import depool
-        from depool.report import machine, tables
+        from depool.report import html, machine, tables
 
+        if report is not None:
+            html.prepare(report, model, (output, certificate), force=force)
         with progress_line(shown=not (json or quiet)) as progress:
             made = depool.convert(
                 model,
@@ -164,10 +176,14 @@ def convert(
                 progress=progress,
             )
         on_stdout = made.path is None
+        if report is not None:
+            html.write(html.of_result(made, model), report)
         if json:
-            print_json(machine.result(made, model), to_stderr=on_stdout)
+            written = {"report": None if report is None else str(report)}
+            print_json(machine.result(made, model) | written, to_stderr=on_stdout)
         elif not quiet:
             tables.print_result(console(to_stderr=on_stdout), made, model, verbose=verbose > 0)
+            tables.print_written(console(to_stderr=on_stdout), "report", report)
         return made.verdict.exit_code if made.verdict is not None else Exit.DONE
 
     return guarded(work, json=json, verbose=verbose)
@@ -242,7 +258,7 @@ def prove(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write the certificate here.")] = None,
     check: Annotated[Path | None, Parameter(help="Check this certificate against the two files.")] = None,
     lemmas: Annotated[bool, Parameter(negative=(), help="Have z3 prove the gates' lemmas as well.")] = False,
-    force: Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")] = False,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
