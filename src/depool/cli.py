@@ -1,4 +1,4 @@
-"""The command line: depool inspect | convert | verify | prove | targets | demo."""
+"""The command line: depool inspect | convert | verify | prove | targets | demo | explain."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from depool import __version__
 from depool.errors import Exit, UsageError
+from depool.explain.command import explain
 from depool.flags import (
     Channels,
     Data,
@@ -346,6 +347,9 @@ def demo(
         return Exit.DONE if made.equal and made.average_equal else Exit.NOT_EQUAL
 
     return guarded(work, json=json, verbose=verbose)
+
+
+app.command(explain)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from depool.cli import main
 from depool.program import Conv, Relu
 from depool.report import html
 from depool.report.html.sheets import Sheet
+from depool.report.html.typeset import typeset
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits.onnx"
 HOSTILE = '<script>alert("1")</script>&amp;\'"'
@@ -132,7 +133,7 @@ def test_a_conversion(converted):
     assert "Proved over the reals, from the two files alone" in whole
     for record, check in zip(converted.records, converted.verdict.pools, strict=True):
         assert record.reason in whole
-        assert check.promise in whole
+        assert typeset(check.promise) in whole
         assert f"{check.windows:,} outputs stay within" in whole
     assert "nothing is known of its sign" in whole
     assert "1.02 k" in whole  # comparisons

@@ -1,5 +1,5 @@
 """`--report`: one HTML file that shows what a conversion did, or would do."""
 
-from depool.report.html.page import of_result, of_survey, prepare, write
+from depool.report.html.page import BASE_STYLE, of_result, of_survey, prepare, write
 
-__all__ = ["of_result", "of_survey", "prepare", "write"]
+__all__ = ["BASE_STYLE", "of_result", "of_survey", "prepare", "write"]

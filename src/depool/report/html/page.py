@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from depool.onnx.inspect import Survey
 
 HERE = Path(__file__).parent
+BASE_STYLE = HERE / "base.css"
+"""What all pages have in common: palette and type."""
 
 
 def prepare(path: Path, model: str, others: tuple[str | Path | None, ...] = (), *, force: bool) -> None:
@@ -66,7 +68,7 @@ def write(page: str, path: Path) -> None:
 
 
 def _filled(shown: view.View) -> str:
-    sheets = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("base.css", "report.css"))
+    sheets = "\n".join(path.read_text(encoding="utf-8") for path in (BASE_STYLE, HERE / "report.css"))
     page: str = (
         _environment().get_template("report.html").render(view=shown, style=Drawn(sheets), version=depool.__version__)
     )

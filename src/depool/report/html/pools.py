@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -16,6 +15,7 @@ from depool.report.html.boxes import Box, program_boxes
 from depool.report.html.network import network
 from depool.report.html.sheets import NONE
 from depool.report.html.svg import Drawn
+from depool.report.html.typeset import typeset
 from depool.verification.verdict import PoolCheck
 
 OVERVIEW = ("pool", "geometry", "becomes", "ReLU layers", "MACs / sample", "comparisons / sample", "checked")
@@ -52,14 +52,14 @@ class Pool:
 
 def converted(key: str, record: Record, conversion: Conversion, check: PoolCheck | None) -> Pool:
     """A pool that became convolutions, and how it was checked."""
-    title = _times(words.geometry(record.op_type, record.spec))
-    tensor = _times(words.tensor(record.channels or None, record.sizes, record.dtype))
+    title = typeset(words.geometry(record.op_type, record.spec))
+    tensor = typeset(words.tensor(record.channels or None, record.sizes, record.dtype))
     price = cost(conversion, record.channels or 1, record.sizes, record.dtype)
     status, said = _kept(check)
     rows = [
-        ("input", words.facts(record.facts)),
+        ("input", typeset(words.facts(record.facts))),
         *_plan_rows(conversion, price),
-        *([("promise", check.promise)] if check is not None else []),
+        *([("promise", typeset(check.promise))] if check is not None else []),
         *_measured(check),
     ]
     counted = check.errors if check is not None and check.difference is not None and check.bound > 0 else None
@@ -74,15 +74,15 @@ def converted(key: str, record: Record, conversion: Conversion, check: PoolCheck
 def planned_pool(key: str, planned: Planned) -> Pool:
     """A pool that would become convolutions, or would be refused."""
     site, conversion, price = planned.site, planned.conversion, planned.cost
-    title = _times(words.geometry(site.node.op_type, site.spec))
-    whole = f"{title} on {_times(words.tensor(site.channels, site.sizes, site.dtype))}"
-    rows = [("input", f"from {planned.preceded_by}; {words.facts(site.facts)}")]
+    title = typeset(words.geometry(site.node.op_type, site.spec))
+    whole = f"{title} on {typeset(words.tensor(site.channels, site.sizes, site.dtype))}"
+    rows = [("input", f"from {planned.preceded_by}; {typeset(words.facts(site.facts))}")]
     if conversion is None or price is None:
         refusal = planned.refusal
         rows += [("refused", f"{refusal.code}: {refusal.reason}"), ("to do", refusal.fix)] if refusal else []
         brief = (site.where, title, "refused", NONE, NONE, NONE, "would be refused")
         return Pool(key, site.where, whole, "refused", "would be refused", tuple(rows), brief=brief)
-    rows += [*_plan_rows(conversion, price), ("promise", planned.promise)]
+    rows += [*_plan_rows(conversion, price), ("promise", typeset(planned.promise))]
     rows += [("warning", planned.warning)] if planned.warning else []
     return Pool(
         key, site.where, whole, "planned", "can be converted", tuple(rows),
@@ -122,8 +122,8 @@ def _pictures(
     """Before, after, and the cost of both."""
     dynamic = (None,) * len(price.sizes) if price.nominal else price.sizes
     outputs = conversion.window.out_sizes(price.sizes)
-    given = _times(words.shape(channels, dynamic))
-    gives = _times(words.shape(channels, (None,) * len(outputs) if price.nominal else outputs))
+    given = typeset(words.shape(channels, dynamic))
+    gives = typeset(words.shape(channels, (None,) * len(outputs) if price.nominal else outputs))
     name, *more = title.split(", ")
     lines = tuple(more)
     native = [Box("tensor", "input", (given,)), Box("pool", name, lines, (0,)), Box("tensor", "output", (gives,), (1,))]
@@ -150,8 +150,3 @@ def _kept(check: PoolCheck | None) -> tuple[str, str]:
     if check.equal is None:
         return "unsure", "could not be run"
     return ("kept", "keeps its promise") if check.equal else ("refused", "breaks its promise")
-
-
-def _times(geometry: str) -> str:
-    """With a real multiplication sign between numbers."""
-    return re.sub(r"(?<=[\d?])x(?=[\d?])", "×", geometry)
