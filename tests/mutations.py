@@ -25,6 +25,7 @@ from pathlib import Path
 
 import frontend_mutations
 import object_mutations
+import page_mutations
 import torch_mutations
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -838,7 +839,7 @@ NUMERICS = (
 )
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *TARGETS, *NUMERICS)
-TABLES = (frontend_mutations, object_mutations, torch_mutations)
+TABLES = (frontend_mutations, object_mutations, page_mutations, torch_mutations)
 FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)
 

@@ -119,7 +119,7 @@ def test_every_dependency_has_its_reason():
         assert re.search(rf"^\|.*\b{name.removeprefix('pytest-')}\b.*\|$", text, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("command", ["inspect", "convert", "verify", "prove", "targets", "demo", "error"])
+@pytest.mark.parametrize("command", ["inspect", "convert", "verify", "prove", "targets", "demo", "explain", "error"])
 def test_every_json_key_is_documented(command, place):
     args = {
         "inspect": ["inspect", "digits.onnx"],
@@ -128,6 +128,7 @@ def test_every_json_key_is_documented(command, place):
         "prove": ["prove", "digits.onnx", "out.onnx", "--check", "certificate.json"],
         "targets": ["targets"],
         "demo": ["demo", "--size", "4"],
+        "explain": ["explain", "-o", "page.html"],
         "error": ["convert", "digits.onnx", "-o", "other.onnx", "--target", "portable"],
     }
     folder = place / "examples"

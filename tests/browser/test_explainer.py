@@ -3,11 +3,11 @@
 import base64
 import json
 import re
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from conftest import CONTRAST, OVERFLOW, SIZES
+from pages import CONTRAST, OVERFLOW, SIZES
 
 from depool.explain.asked import asked
 from depool.explain.programs import ways
@@ -27,7 +27,9 @@ POOLS = {
 def pool(request, depool):
     """(what was asked, the page)"""
     words = POOLS[request.param]
-    options = [o for name, w in zip(("kernel", "strides", "pads", "size"), words, strict=True) if w for o in (f"--{name}", w)]
+    options = [
+        o for name, w in zip(("kernel", "strides", "pads", "size"), words, strict=True) if w for o in (f"--{name}", w)
+    ]
     return asked(*words), depool("explain", *options, "--form", "branched", option="-o")
 
 
@@ -56,12 +58,15 @@ def native(spec, x):
     padded = np.pad(x.astype(np.float64), ((top, bottom), (left, right)), constant_values=-np.inf)
     (kh, kw), (sh, sw) = spec.kernel_shape, spec.strides
     rows, columns = (padded.shape[0] - kh) // sh + 1, (padded.shape[1] - kw) // sw + 1
-    return np.array([[padded[i * sh : i * sh + kh, j * sw : j * sw + kw].max() for j in range(columns)] for i in range(rows)])
+    return np.array(
+        [[padded[i * sh : i * sh + kh, j * sw : j * sw + kw].max() for j in range(columns)] for i in range(rows)]
+    )
 
 
 RUN = """([index, bits, rows, columns]) => {
   const x = tensor(1, rows, columns, new Float32Array(Uint32Array.from(bits).buffer));
-  return run(DATA.networks[DATA.programs[index].network], x).map(v => [v.maps, v.rows, v.columns, [...new Uint32Array(v.data.buffer)]]);
+  const values = run(DATA.networks[DATA.programs[index].network], x);
+  return values.map(v => [v.maps, v.rows, v.columns, [...new Uint32Array(v.data.buffer)]]);
 }"""
 NATIVE = """([bits, rows, columns]) => [...nativePool(DATA.pool,
   tensor(1, rows, columns, new Float32Array(Uint32Array.from(bits).buffer))).data]"""
@@ -101,7 +106,9 @@ def test_native_pool_is_the_maximum(pool, tab):
 
 def pick(page, **choice):
     """Click radio buttons that are not disabled; whatever is clicked last may disable others."""
-    clicks = "pairs => pairs.forEach(([axis, value]) => document.querySelector(`#${axis} input[value='${value}']`).click())"
+    clicks = (
+        "pairs => pairs.forEach(([axis, value]) => document.querySelector(`#${axis} input[value='${value}']`).click())"
+    )
     page.evaluate(clicks, list(choice.items()))
 
 
@@ -120,7 +127,10 @@ def combinations(page):
 
 
 def numbers(page, place):
-    return [float(title) for title in page.locator(f"#{place} [role=gridcell]").evaluate_all("cells => cells.map(c => c.title)")]
+    return [
+        float(title)
+        for title in page.locator(f"#{place} [role=gridcell]").evaluate_all("cells => cells.map(c => c.title)")
+    ]
 
 
 def test_every_combination_gives_the_native_result_for_integers(pool, tab):
@@ -148,7 +158,8 @@ def test_slider_shows_a_loss_in_every_plain_program_and_none_in_an_exact_one(fir
             """() => [...Array(9).keys()].map(power => {
               const slider = document.getElementById('magnitude');
               slider.value = power; slider.dispatchEvent(new Event('input', {bubbles: true}));
-              const shown = id => [...document.querySelectorAll(`#${id} [role=gridcell]`)].map(cell => cell.title).join();
+              const cells = id => [...document.querySelectorAll(`#${id} [role=gridcell]`)];
+              const shown = id => cells(id).map(cell => cell.title).join();
               return [document.getElementById('said').textContent, shown('ours') !== shown('native')];
             })"""
         )
@@ -211,11 +222,16 @@ def test_keyboard_alone(first, tab):
     reached = set()
     for _ in range(120):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate(f"{focused}.id || {focused}.dataset.preset || {focused}.name || {focused}.getAttribute('role')"))
+        reached.add(
+            page.evaluate(
+                f"{focused}.id || {focused}.dataset.preset || {focused}.name || {focused}.getAttribute('role')"
+            )
+        )
         if page.evaluate(f"{focused} === document.body"):
             break
-    assert {"integers", "negative", "random", "mixed", "draw", "brush", "magnitude", "gridcell", "scheme", "pairing", "form",
-            "exact", "download", "next", "play", "position"} <= reached  # fmt: skip
+    buttons = {"integers", "negative", "random", "mixed", "next", "play", "download"}
+    fields = {"draw", "brush", "magnitude", "gridcell", "scheme", "pairing", "form", "exact", "position"}
+    assert buttons | fields <= reached
     page.evaluate(f"{focused}.blur()")
     for wanted in (2, 3, 4):
         page.keyboard.press("ArrowRight")
@@ -238,13 +254,17 @@ def test_keyboard_alone(first, tab):
 def test_pointing_lights_the_window_and_shows_the_sum(first, tab):
     page = tab(first)
     page.locator("#step .gives .card > .grid [role=gridcell]").nth(4).hover()
-    lit = page.locator("#input input").evaluate_all("fields => fields.flatMap((f, n) => f.classList.contains('window') ? [n] : [])")
+    lit = page.locator("#input input").evaluate_all(
+        "fields => fields.flatMap((f, n) => f.classList.contains('window') ? [n] : [])"
+    )
     assert lit == [2 * 6 + 2, 2 * 6 + 3]  # a and b of the window in the middle
     values = page.locator("#input input").evaluate_all("fields => fields.map(f => Number(f.dataset.value))")
     a, b = (values[n] for n in lit)
     assert page.inner_text("#step .worked") == f"row 2, column 2 of a − b: {a:g} − {b:g} = {a - b:g}"
     page.locator("#native [role=gridcell]").nth(8).hover()
-    lit = page.locator("#input input").evaluate_all("fields => fields.flatMap((f, n) => f.classList.contains('window') ? [n] : [])")
+    lit = page.locator("#input input").evaluate_all(
+        "fields => fields.flatMap((f, n) => f.classList.contains('window') ? [n] : [])"
+    )
     assert lit == [28, 29, 34, 35]
 
 
@@ -258,7 +278,8 @@ def test_every_step_of_every_program_can_be_shown(pool, tab):
             for (let n = 0; n < nodesOf(p).length; n++) {
               go(n);
               for (const cell of document.querySelectorAll('#step .gives [role=gridcell][tabindex="0"]')) cell.focus();
-              if (/NaN|undefined|null/.test(document.getElementById('step').textContent)) throw new Error(document.getElementById('step').textContent);
+              const text = document.getElementById('step').textContent;
+              if (/NaN|undefined|null/.test(text)) throw new Error(text);
               shown++;
             }
           }
@@ -329,7 +350,10 @@ def test_numbers_stay_in_their_cells(first, tab):
     page.get_by_role("button", name="Mixed").click()
     for step in range(11):
         page.evaluate(f"go({step})")
-        cut = page.evaluate("[...document.querySelectorAll('.cell')].filter(c => c.scrollWidth > c.clientWidth).map(c => c.textContent || c.value)")
+        cut = page.evaluate(
+            "[...document.querySelectorAll('.cell')].filter(c => c.scrollWidth > c.clientWidth)"
+            ".map(c => c.textContent || c.value)"
+        )
         assert cut == []
 
 
@@ -338,12 +362,15 @@ def test_result_is_announced(first, tab):
     assert page.get_attribute("#result", "aria-live") == "polite"
     assert page.get_attribute("html", "lang") == "en"
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('input, button, select')].filter(e => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).length"
+        "[...document.querySelectorAll('input, button, select')]"
+        ".filter(e => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).length"
     )
     assert unnamed == 0
-    levels = [int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => h.tagName)")]
+    levels = [
+        int(tag[1]) for tag in page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => h.tagName)")
+    ]
     assert levels[0] == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in pairwise(levels))
 
 
 def test_page_is_small_and_says_what_it_embeds(pool):

@@ -1,7 +1,7 @@
-"""The report in a real browser: nothing is fetched, nothing overflows, all is legible, with the keyboard and on paper."""
+"""The report in a real browser: no request, no overflow, all of it legible, with the keyboard and on paper."""
 
 import pytest
-from conftest import CONTRAST, OVERFLOW, ROOT, SIZES
+from pages import CONTRAST, OVERFLOW, ROOT, SIZES
 
 pytestmark = pytest.mark.browser
 
@@ -74,6 +74,7 @@ def test_on_paper_nothing_is_cut(report, tab):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate(CONTRAST) == []
     cut = page.evaluate(
-        "() => [...document.querySelectorAll('svg[role=img]')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
+        "() => [...document.querySelectorAll('svg[role=img]')]"
+        ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
     )
     assert cut == 0

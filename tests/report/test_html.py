@@ -16,6 +16,8 @@ import depool
 from depool.cli import main
 from depool.program import Conv, Relu
 from depool.report import html
+from depool.report.html.boxes import Box
+from depool.report.html.network import network
 from depool.report.html.sheets import Sheet
 from depool.report.html.typeset import typeset
 
@@ -188,6 +190,14 @@ def test_hostile_names_are_text(command, tmp_path):
     assert {"g" + HOSTILE, "z" + HOSTILE} <= set(page.text("th"))
     assert command("inspect", "m.onnx", "--report", "i.html")[0] == 0
     assert "n" + HOSTILE in legible(Path("i.html").read_text(encoding="utf-8")).text("h3")
+
+
+def test_words_in_pictures_are_escaped():
+    box = Box("conv", HOSTILE, (HOSTILE,))
+    page = Page(network("k", HOSTILE, [box]))
+    assert not page.all("script")
+    assert page.text("text") == [HOSTILE, HOSTILE]
+    assert page.text("title") == [HOSTILE]
 
 
 def test_same_input_same_bytes(command):

@@ -18,8 +18,12 @@ def explain(
     strides: Annotated[str, Parameter(help="Of the pool, such as 2 or 2x1.")] = "2",
     pads: Annotated[str, Parameter(help="One number, or TOP,LEFT,BOTTOM,RIGHT.")] = "0",
     size: Annotated[str | None, Parameter(help="Of the input; three windows per axis if not given.")] = None,
-    scheme: Annotated[Literal["tree", "separable", "shallow"], Parameter(help="Shown first, as are the next.")] = "tree",
-    form: Annotated[Literal["branched", "concat", "sequential"], Parameter(help="concat: the published network.")] = "concat",
+    scheme: Annotated[
+        Literal["tree", "separable", "shallow"], Parameter(help="Shown first, as are the next.")
+    ] = "tree",
+    form: Annotated[
+        Literal["branched", "concat", "sequential"], Parameter(help="concat: the published network.")
+    ] = "concat",
     exact: Exact = False,
     pairing: Annotated[str, Parameter(help="Of a tree over four elements: ab|cd, ac|bd or ad|bc.")] = "ab|cd",
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page.")] = Path("explain.html"),

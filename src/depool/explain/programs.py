@@ -1,4 +1,4 @@
-"""Every way to convert one pool: scheme, pairing, form and exactness, each with the ONNX file that depool makes of it."""
+"""Every way to convert one pool: scheme, pairing, form, exactness; each with the ONNX file that depool makes of it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,11 @@ def _model(asked: Asked) -> Any:
     """A model of the one pool."""
     spec = asked.spec
     (top, bottom), (left, right) = spec.pads
-    attributes = {"kernel_shape": spec.kernel_shape, "strides": spec.strides, "pads": (top, left, bottom, right)}
+    attributes: dict[str, Any] = {
+        "kernel_shape": spec.kernel_shape,
+        "strides": spec.strides,
+        "pads": (top, left, bottom, right),
+    }
     node = helper.make_node("MaxPool", ["x"], ["max"], name=NAME, **attributes)
     sizes = {"x": asked.size, "max": spec.resolve(asked.size).out_sizes(asked.size)}
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, *size]) for name, size in sizes.items())
