@@ -46,11 +46,11 @@ REPORT = [
         tests("report/test_html", "words_in_pictures_are_escaped"),
     ),
     (
-        "a ReLU that shares its convolution is drawn alone",
+        "a convolution that others read too is drawn with its ReLU",
         "report/html/boxes.py",
         "alone = len(after) == 1 and",
         "alone = len(after) >= 1 and",
-        tests("report/test_html", "every_form_is_drawn"),
+        tests("report/test_html", "a_relu_has_a_box_of_its_own_where_others_read_its_convolution_too"),
     ),
     (
         "the report overwrites what is there",

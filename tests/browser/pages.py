@@ -50,7 +50,8 @@ const rgb = (colour, over) => {
 const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
 const light = ([r, g, b]) => [r, g, b].map(v => linear(v / 255))
   .reduce((sum, v, n) => sum + v * [.2126, .7152, .0722][n], 0);
-const ratio = (a, b) => { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
+const ratio = (a, b) => { const [x, y] = [light(a), light(b)];
+  return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
 const ground = (element) => {
   const chain = [];
   for (let e = element; e; e = e.parentElement) chain.unshift(getComputedStyle(e).backgroundColor);

@@ -6,6 +6,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,9 +15,11 @@ from onnx import TensorProto, helper
 
 import depool
 from depool.cli import main
-from depool.program import Conv, Relu
+from depool.geometry import Window
+from depool.numerics import Rounding
+from depool.program import Add, Conv, Program, Relu
 from depool.report import html
-from depool.report.html.boxes import Box
+from depool.report.html.boxes import Box, program_boxes
 from depool.report.html.network import network
 from depool.report.html.sheets import Sheet
 from depool.report.html.typeset import typeset
@@ -170,6 +173,15 @@ def test_every_node_is_drawn(converted):
         assert "input" in drawn[0]
         assert "output" in drawn[-1]
         assert told[f"pool-{n}-before-desc"].count("MaxPool") == 1
+
+
+def test_a_relu_has_a_box_of_its_own_where_others_read_its_convolution_too():
+    point = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    nodes = (Conv(0, np.ones((1, 1, 1, 1)), point), Relu(1), Add(1, 2), Conv(3, np.ones((1, 1, 1, 1)), point), Relu(4))
+    made = SimpleNamespace(program=Program(2, nodes, Rounding()), gate="pair")
+    boxes = program_boxes(made, "1×1", "1×1")
+    assert [box.title for box in boxes] == ["input", "Conv 1×1", "ReLU", "Add", "Conv 1×1 + ReLU", "output"]
+    assert [box.reads for box in boxes] == [(), (0,), (1,), (1, 2), (3,), (4,)]
 
 
 def test_pictures_hold_plus_and_minus_for_each_weight(tmp_path):
