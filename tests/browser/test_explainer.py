@@ -185,6 +185,23 @@ def test_edited_cell_changes_the_maximum(first, tab):
     assert numbers(page, "ours")[4] == 9  # what is next to it
 
 
+def test_typed_number_is_taken_as_it_is_and_the_slider_starts_anew(first, tab):
+    page = tab(first)
+    shown = "fields => fields.map(f => Number(f.dataset.value))"
+    before = page.locator("#input input").evaluate_all(shown)
+    page.locator("#magnitude").fill("4")
+    large = page.locator("#input input").evaluate_all(shown)
+    dotted = page.locator("#input input").evaluate_all("fields => fields.map(f => f.classList.contains('marked'))")
+    assert large == [value * 1e4 if dot else value for value, dot in zip(before, dotted, strict=True)]
+    assert dotted[1]
+    assert not dotted[0]
+    page.locator("#input input").nth(1).fill("0.1")
+    after = page.locator("#input input").evaluate_all(shown)
+    assert after == [large[0], 0.1, *large[2:]]
+    assert page.input_value("#magnitude") == "0"
+    assert page.evaluate("numbers()[1] === Math.fround(0.1)")
+
+
 def test_what_is_no_number_is_said_and_changes_nothing(first, tab):
     page = tab(first)
     before = numbers(page, "ours")
