@@ -362,8 +362,9 @@ def test_fits_and_is_legible(pool, tab, size, scheme):
         assert page.evaluate(CONTRAST) == []
 
 
-def test_numbers_stay_in_their_cells(first, tab):
-    page = tab(first)
+@pytest.mark.parametrize("size", SIZES)
+def test_numbers_stay_in_their_cells(first, tab, size):
+    page = tab(first, viewport=SIZES[size])
     page.get_by_role("button", name="Mixed").click()
     for step in range(11):
         page.evaluate(f"go({step})")

@@ -63,7 +63,7 @@ function showStep(place, nodes, index, values, shine) {
   const read = node.reads.map((ref) => values[ref]);
   const made = values[index + 1];
   const named = (ref) => (ref === 0 ? [["x", "the input"]] : nodes[ref - 1].maps);
-  const reads = node.reads.map((ref, n) => named(ref).map(([name], map) => ({ name, n, map, grid: mapGrid(read[n], map, `map ${name}`) })));
+  const reads = node.reads.map((ref, n) => named(ref).map(([name], map) => ({ name, n, map, grid: mapGrid(read[n], map, `map ${name}`, () => {}) })));
   const cards = node.maps.map(([name, formula], map) => card(node, map, name, formula, named(node.reads[0]), made, point));
   const line = element("p", { class: "worked" });
 
