@@ -27,6 +27,7 @@ import bench_mutations
 import folded_mutations
 import frontend_mutations
 import object_mutations
+import page_mutations
 import terminal_mutations
 import torch_mutations
 
@@ -842,7 +843,8 @@ NUMERICS = (
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *TARGETS, *NUMERICS)
 TABLES = (
-    bench_mutations, folded_mutations, frontend_mutations, object_mutations, terminal_mutations, torch_mutations,
+    bench_mutations, folded_mutations, frontend_mutations, object_mutations, page_mutations, terminal_mutations,
+    torch_mutations,
 )  # fmt: skip
 FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)

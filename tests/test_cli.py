@@ -12,7 +12,7 @@ import pytest
 from cli_models import pooled, tampered
 from onnx import helper, numpy_helper
 
-COMMANDS = ("inspect", "convert", "verify", "bench", "prove", "targets", "demo")
+COMMANDS = ("inspect", "convert", "verify", "bench", "prove", "targets", "demo", "explain")
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -8,7 +8,7 @@ import pytest
 from cli_models import pooled, tampered
 
 GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = ("inspect", "convert", "verify", "bench", "prove", "targets", "demo")
+COMMANDS = ("inspect", "convert", "verify", "bench", "prove", "targets", "demo", "explain")
 
 pytestmark = pytest.mark.usefixtures("place")
 

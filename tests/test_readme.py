@@ -206,7 +206,9 @@ def test_every_dependency_has_its_reason():
         assert re.search(rf"^\|.*\b{name.removeprefix('pytest-')}\b.*\|$", text, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("command", ["inspect", "convert", "verify", "bench", "prove", "targets", "demo", "error"])
+@pytest.mark.parametrize(
+    "command", ["inspect", "convert", "verify", "bench", "prove", "targets", "demo", "explain", "error"]
+)
 def test_every_json_key_is_documented(command, place):
     args = {
         "inspect": ["inspect", "digits.onnx"],
@@ -216,6 +218,7 @@ def test_every_json_key_is_documented(command, place):
         "prove": ["prove", "digits.onnx", "out.onnx", "--check", "certificate.json"],
         "targets": ["targets"],
         "demo": ["demo", "--size", "4"],
+        "explain": ["explain", "-o", "page.html"],
         "error": ["convert", "digits.onnx", "-o", "other.onnx", "--target", "portable"],
     }
     folder = place / "examples"

@@ -1,4 +1,4 @@
-"""The command line: depool inspect | convert | verify | bench | prove | targets | demo."""
+"""The command line: depool inspect | convert | verify | bench | prove | targets | demo | explain."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from depool.commands.demo import demo
 from depool.commands.prove import prove
 from depool.commands.targets import targets
 from depool.errors import Exit, UsageError
+from depool.explain.command import explain
 from depool.flags import (
     Channels,
     Data,
     Exact,
+    Force,
     Form,
     InputRange,
     Json,
@@ -28,6 +30,7 @@ from depool.flags import (
     Opset,
     Pools,
     Quiet,
+    ReportFile,
     Scheme,
     Seed,
     ShapeOption,
@@ -67,6 +70,8 @@ def inspect(
     assume_nonnegative: Nonnegative = False,
     shape: ShapeOption = None,
     opset: Opset = None,
+    report: ReportFile = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -75,8 +80,10 @@ def inspect(
 
     def work() -> int:
         import depool
-        from depool.report import machine, tables
+        from depool.report import html, machine, tables
 
+        if report is not None:
+            html.prepare(report, model, (), force=force)
         with progress_line("inspecting", shown=not (json or quiet)):
             found = depool.inspect(
                 model,
@@ -93,10 +100,13 @@ def inspect(
                 shapes=shapes(shape),
                 opset=opset,
             )
+        if report is not None:
+            html.write(html.of_survey(found), report)
         if json:
-            print_json(machine.survey(found))
+            print_json(machine.survey(found) | {"report": None if report is None else str(report)})
         elif not quiet:
             tables.print_survey(console(), found, verbose=verbose > 0)
+            tables.print_written(console(), "report", report)
         return Exit.DONE
 
     return guarded(work, json=json, verbose=verbose)
@@ -132,7 +142,8 @@ def convert(
     verify: Annotated[bool, Parameter(negative="--no-verify", help="Check the result before it is written.")] = True,
     certificate: Annotated[Path | None, Parameter(help="Prove the result too, and write the certificate here.")] = None,
     data: Data = None,
-    force: Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")] = False,
+    report: ReportFile = None,
+    force: Force = False,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -142,8 +153,10 @@ def convert(
 
     def work() -> int:
         import depool
-        from depool.report import machine, tables
+        from depool.report import html, machine, tables
 
+        if report is not None:
+            html.prepare(report, model, (output, certificate), force=force)
         with progress_line("converting", shown=not (json or quiet)) as progress:
             made = depool.convert(
                 model,
@@ -169,10 +182,14 @@ def convert(
                 progress=progress,
             )
         on_stdout = made.path is None
+        if report is not None:
+            html.write(html.of_result(made, model), report)
         if json:
-            print_json(machine.result(made, model), to_stderr=on_stdout)
+            written = {"report": None if report is None else str(report)}
+            print_json(machine.result(made, model) | written, to_stderr=on_stdout)
         elif not quiet:
             tables.print_result(console(to_stderr=on_stdout), made, model, verbose=verbose > 0)
+            tables.print_written(console(to_stderr=on_stdout), "report", report)
         return made.verdict.exit_code if made.verdict is not None else Exit.DONE
 
     return guarded(work, json=json, verbose=verbose)
@@ -231,7 +248,7 @@ def verify(
     return guarded(work, json=json, verbose=verbose)
 
 
-for command in (bench, prove, targets, demo):
+for command in (bench, prove, targets, demo, explain):
     app.command(command)
 
 

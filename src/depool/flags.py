@@ -53,7 +53,9 @@ ShapeOption = Annotated[
     list[str] | None, Parameter(name="--shape", negative=(), help="NAME:1,3,224,224 fixes an input.")
 ]
 Opset = Annotated[int | None, Parameter(help="Raise the model's opset first.")]
+Force = Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")]
 Data = Annotated[Path | None, Parameter(help="An .npz of inputs to verify with as well.")]
+ReportFile = Annotated[Path | None, Parameter(name="--report", help="Write a report too: one HTML file, offline.")]
 Seed = Annotated[int, Parameter(help="Of drawn inputs.")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print one JSON object.")]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), help="Print errors only.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from depool.errors import Exit
-from depool.flags import Json, Model, Quiet, Verbose, file_or_dash
+from depool.flags import Force, Json, Model, Quiet, Verbose, file_or_dash
 from depool.terminal import console, guarded, print_json, progress_line
 
 
@@ -27,7 +27,7 @@ def prove(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write the certificate here.")] = None,
     check: Annotated[Path | None, Parameter(help="Check this certificate against the two files.")] = None,
     lemmas: Annotated[bool, Parameter(negative=(), help="Have z3 prove the gates' lemmas as well.")] = False,
-    force: Annotated[bool, Parameter(negative=(), help="Overwrite an existing file.")] = False,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,

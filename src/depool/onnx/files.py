@@ -100,7 +100,7 @@ def check_there(path: str) -> None:
         raise FileError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def check_target(path: Path, source: str, *, force: bool) -> None:
+def check_target(path: Path, source: str, *, force: bool, option: str = "--output") -> None:
     """Refuse a target that exists, is the input itself, or has no folder, before any work is done.
 
     Raises:
@@ -118,9 +118,9 @@ def check_target(path: Path, source: str, *, force: bool) -> None:
     if not path.absolute().parent.is_dir():
         raise FileError(f"{path}: its folder does not exist; create it first")
     if path.exists() and source != STANDARD_IO and Path(source).exists() and path.samefile(source):
-        raise FileError(f"{path}: is the input itself; give another --output")
+        raise FileError(f"{path}: is the input itself; give another {option}")
     if path.exists() and not force:
-        raise FileError(f"{path}: exists; give --force to overwrite it, or another --output")
+        raise FileError(f"{path}: exists; give --force to overwrite it, or another {option}")
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from depool.errors import DepoolError, NotConverted, Refused
+from depool.explain.programs import Way
 from depool.onnx.convert import Result
 from depool.onnx.inspect import Planned, Survey
 from depool.verification.verdict import Verdict
@@ -62,6 +64,25 @@ def error(raised: DepoolError) -> dict[str, Any]:
         message=str(raised),
         exit_code=int(raised.exit_code),
         refused=[asdict(refusal) for refusal in refusals],
+    )
+
+
+def explanation(path: str, page: str, found: Sequence[Way]) -> dict[str, Any]:
+    """The object of `depool explain --json`."""
+    return whole(
+        "explain",
+        output=path,
+        page_bytes=len(page.encode()),
+        programs=[
+            {
+                "scheme": way.scheme,
+                "pairing": way.pairing,
+                "form": way.form,
+                "exact": way.exact,
+                "refusal": None if way.refusal is None else asdict(way.refusal),
+            }
+            for way in found
+        ],
     )
 
 

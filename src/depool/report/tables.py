@@ -21,7 +21,7 @@ def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
     """What convert would do."""
     selected = len(survey.pools) + sum(r.code != "NOT_A_MAX_POOL" for r in survey.left)
     opset = f"opset {survey.opset}, IR {survey.ir_version}, {words.size(survey.file_bytes)}"
-    console.print(f"[bold]{_safe(survey.name)}[/bold]: {_many(selected, 'pool')} to convert; {opset}")
+    console.print(f"[bold]{_safe(survey.name)}[/bold]: {words.many(selected, 'pool')} to convert; {opset}")
     for planned in survey.pools:
         _print_planned(console, planned, verbose=verbose)
     print_refusals(console, survey.left)
@@ -32,7 +32,7 @@ def print_survey(console: Console, survey: Survey, *, verbose: bool) -> None:
         console.print()
         console.print(f"in all: {words.count(macs)} MACs for one sample, {words.size(added)} added to the file")
     if survey.refused:
-        console.print(f"[yellow]{_many(survey.refused, 'pool')} would be refused[/yellow]")
+        console.print(f"[yellow]{words.many(survey.refused, 'pool')} would be refused[/yellow]")
 
 
 def print_result(console: Console, result: Result, name: str, *, verbose: bool) -> None:
@@ -42,12 +42,12 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
     kinds = ", ".join(
         sorted({"QLinearConv" if r.gate == "saturating" else "Conv, Relu, Add, Concat" for r in result.records})
     )
-    pools = f"{_many(len(result.records), 'pool')} became {kinds}"
+    pools = f"{words.many(len(result.records), 'pool')} became {kinds}"
     console.print(f"[bold]{title}[/bold]: {pools if result.records else 'no pool was converted'}")
     checks = {check.where: check for check in result.verdict.pools} if result.verdict else {}
     for record, conversion in zip(result.records, result.conversions, strict=True):
         rows = [
-            ("input", _facts(record.facts.lower, record.facts.upper, record.facts.reason)),
+            ("input", words.facts(record.facts)),
             ("border", f"{record.border}: {record.reason}"),
             ("plan", words.how(record.scheme, record.form, record.layout, record.gate)),
             ("", words.relus(conversion)),
@@ -70,7 +70,7 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
     else:
         console.print("the file is a copy of the model")
     if result.refusals:
-        console.print(f"[yellow]{_many(len(result.refusals), 'pool')} left as before, see above[/yellow]")
+        console.print(f"[yellow]{words.many(len(result.refusals), 'pool')} left as before, see above[/yellow]")
     console.print(f"written: [bold]{_safe(target)}[/bold]", soft_wrap=True)
     if result.verdict is None:
         console.print("[yellow]not verified (--no-verify)[/yellow]")
@@ -106,11 +106,17 @@ def print_verdict(console: Console, verdict: Verdict, *, pools: bool = True, ver
         console.print(f"counterexample: {_safe(str(verdict.counterexample))}", soft_wrap=True)
 
 
+def print_written(console: Console, what: str, path: Path | None) -> None:
+    """Another file that the command wrote, if it did."""
+    if path is not None:
+        console.print(f"{what}: [bold]{_safe(str(path))}[/bold]", soft_wrap=True)
+
+
 def _print_planned(console: Console, planned: Planned, *, verbose: bool) -> None:
     site, conversion, price = planned.site, planned.conversion, planned.cost
     title = words.geometry(site.node.op_type, site.spec)
     rows = [
-        ("input", f"from {planned.preceded_by}; {_facts(site.facts.lower, site.facts.upper, site.facts.reason)}"),
+        ("input", f"from {planned.preceded_by}; {words.facts(site.facts)}"),
     ]
     if conversion is not None and price is not None:
         rows += [
@@ -198,21 +204,6 @@ def _print_caveats(console: Console, caveats: tuple[Caveat, ...]) -> None:
     rows = [("silent" if caveat.silent else "refused", str(caveat)) for caveat in caveats]
     if rows:
         print_block(console, "the target and the rest of the model", "", rows, style="yellow")
-
-
-def _facts(lower: float, upper: float, reason: str) -> str:
-    if lower == float("-inf") and upper == float("inf"):
-        return "nothing is known of its sign"
-    because = f" ({reason})" if reason else ""
-    if upper == float("inf"):
-        return f">= {lower:.6g}{because}"
-    if lower == float("-inf"):
-        return f"<= {upper:.6g}{because}"
-    return f"in [{lower:.6g}, {upper:.6g}]{because}"
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _safe(text: str) -> str:

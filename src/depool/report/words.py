@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from depool.conversion import Conversion
+from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size
 
 
@@ -24,7 +27,12 @@ def geometry(op_type: str, spec: PoolSpec) -> str:
 
 def tensor(channels: Size, sizes: tuple[Size, ...], dtype: str) -> str:
     """Such as ``64x112x112 float32``; a dynamic size is ``?``."""
-    return f"{_by((channels, *sizes))} {dtype}"
+    return f"{shape(channels, sizes)} {dtype}"
+
+
+def shape(channels: Size, sizes: tuple[Size, ...]) -> str:
+    """Such as ``64x112x112``; a dynamic size is ``?``."""
+    return _by((channels, *sizes))
 
 
 def how(scheme: str, form: str, layout: str, gate: str) -> str:
@@ -62,6 +70,23 @@ def seconds(number: float) -> str:
         if number >= factor:
             return f"{number / factor:.3g} {unit}"
     return f"{number / 1e-6:.3g} us"
+
+
+def facts(known: InputFacts) -> str:
+    """What is known of a pool's input, and why."""
+    if (known.lower, known.upper) == (-inf, inf):
+        return "nothing is known of its sign"
+    because = f" ({known.reason})" if known.reason else ""
+    if known.upper == inf:
+        return f">= {known.lower:.6g}{because}"
+    if known.lower == -inf:
+        return f"<= {known.upper:.6g}{because}"
+    return f"in [{known.lower:.6g}, {known.upper:.6g}]{because}"
+
+
+def many(number: int, noun: str) -> str:
+    """Such as ``1 pool``, ``2 pools``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _by(numbers: tuple[Size, ...]) -> str:

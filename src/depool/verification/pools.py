@@ -19,6 +19,7 @@ from depool.program import Array
 from depool.record import Record
 from depool.target import GENERIC, Target
 from depool.verification.compare import difference
+from depool.verification.histogram import histogram
 from depool.verification.inputs import pool_inputs
 from depool.verification.oracle import CannotRunError, Runner
 from depool.verification.regions import RegionError, region
@@ -100,7 +101,8 @@ def compared(
     found = difference(expected, got)
     apart = np.abs(expected.astype(np.float64) - got.astype(np.float64))
     wrong = ~(apart <= bound)  # a NaN is wrong too
-    check = replace(check, windows=check.windows + expected.size)
+    counted = check.errors + histogram(apart, bound)
+    check = replace(check, windows=counted.total, errors=counted)
     if wrong.any():
         excess = np.where(wrong, np.nan_to_num(apart - bound, nan=np.inf, posinf=np.inf), -1)
         at = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), apart.shape))

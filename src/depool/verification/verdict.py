@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depool.errors import Exit
+from depool.verification.histogram import NONE, Histogram
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class PoolCheck:
         bound: the promised bound at that place.
         share: the difference divided by the bound.
         windows: how many output elements were compared.
+        errors: the same, counted by their differences.
         oracle: what computed the pool, and what ran its replacement.
         note: why it is not equal or could not be run.
     """
@@ -54,6 +56,7 @@ class PoolCheck:
     bound: float = 0.0
     share: float = 0.0
     windows: int = 0
+    errors: Histogram = NONE
     oracle: str = ""
     note: str = ""
 
