@@ -150,22 +150,27 @@ def _cheapest(
     target = named(choice.target)
     gates = gates_of(choice, edge, facts, TYPES.get(dtype, dtype))
     count = nominal(sizes, edge.window.extent)
+
+    def written(plan: Plan) -> Program:
+        made = lower(plan, edge, sizes, facts, form, gates, TYPES.get(dtype, dtype))
+        return adapted(made, target, layout(choice, target), form)
+
     best: tuple[tuple[float, float], Plan, Program] | None = None
     lacks: Refused | None = None
     more = tuple(further(base, edge.window, sizes)) if base is not None and not stages else ()
     plans = [recalled(_inner(edge), sizes, stages)] if stages else _plans(choice, edge, sizes, form, target)
     for plan in (*plans, *more):
-        made = lower(plan, edge, sizes, facts, form, gates, TYPES.get(dtype, dtype))
-        price = effort(made, count, target.minimise)
-        if base is not None and plan in more:
-            there = effort(lower(base, edge, sizes, facts, form, gates, dtype), count, target.minimise)
-            price = (price[0] - there[0], price[1] - there[1])
-        if best is not None and price >= best[0]:
-            continue
         try:
-            best = price, plan, adapted(made, target, layout(choice, target), form)
+            program = written(plan)
         except Refused as refused:
             lacks = lacks or refused
+            continue
+        price = effort(program, count, target.minimise, fuses=target.fuses)
+        if base is not None and plan in more:
+            there = effort(written(base), count, target.minimise, fuses=target.fuses)
+            price = (price[0] - there[0], price[1] - there[1])
+        if best is None or price < best[0]:
+            best = price, plan, program
     if best is None:
         raise lacks or AssertionError("no plan")
     _, plan, program = best

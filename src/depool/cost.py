@@ -14,22 +14,34 @@ def nominal(sizes: tuple[int | None, ...], extent: tuple[int, ...]) -> tuple[int
     return tuple(n if n is not None else max(56, 4 * e) for n, e in zip(sizes, extent, strict=True))
 
 
-WRITTEN, READ, TAP, SPREAD = 1.0, 0.4, 0.25, 8.0
+WRITTEN, READ, TAP, SPREAD, APART = 1.0, 0.4, 0.25, 8.0, 4.0
 """What an element costs that a pass writes, or reads; a tap of an element; and a tap where maps are mixed.
+
+Where nothing is fused, a convolution writes as slowly as so many other passes (`APART`, PyTorch 2.13).
 
 Fitted to ONNX Runtime 1.32 on one thread, 58 geometries (docs/performance.md). A convolution of several maps per
 channel is no depthwise one, and runtimes have no fast way for it.
 """
 
 
-def work(program: Program, spatial: tuple[int, ...]) -> float:
+def work(program: Program, spatial: tuple[int, ...], *, fuses: bool = True) -> float:
     """What a run costs, per channel, in elements written.
 
     On CPU runtimes time is bytes moved: each convolution is one pass, into which an Add and a ReLU behind it are
     fused; of its rows those that its strides skip are not read. All else is a pass of its own.
+
+    Args:
+        program: to be run.
+        spatial: the input's sizes.
+        fuses: whether the runtime fuses at all; where not, a pass costs what it writes.
     """
     sizes = program.sizes(spatial)
     elements = [maps * prod(size) for maps, size in zip(program.maps, sizes, strict=True)]
+    if not fuses:
+        return sum(
+            elements[i + 1] * (APART * max(node.kernel.shape[:2]) if isinstance(node, Conv) else WRITTEN)
+            for i, node in enumerate(program.nodes)
+        )
     total = 0.0
     for i, others in passes(program):
         node = program.nodes[i]
@@ -89,9 +101,9 @@ def relu_elements(program: Program, spatial: tuple[int, ...]) -> int:
     )
 
 
-def effort(program: Program, spatial: tuple[int, ...], minimise: str) -> tuple[float, float]:
+def effort(program: Program, spatial: tuple[int, ...], minimise: str, *, fuses: bool = True) -> tuple[float, float]:
     """What programs are compared by: their work, or ReLUs first where a target's own work grows with them."""
-    amount = work(program, spatial)
+    amount = work(program, spatial, fuses=fuses)
     return (relu_elements(program, spatial), amount) if minimise == "relus" else (amount, 0)
 
 

@@ -64,6 +64,8 @@ class Target:
         spatial_concat: accepts a Concat along a spatial axis; else the border of a signed input is not repeated.
         reshape: accepts a Reshape that folds channels into the batch; else there is no ``folded`` layout.
         bias: accepts a bias; else pools that need one are refused.
+        fuses: runs a convolution and the Add and Relu behind it as one pass, even one that copies a tensor for the Add;
+            else an Add reads the tensor itself.
         largest_kernel: the longest side of a kernel it accepts; None where there is no limit.
         attributes: attributes that must be written out, by operator; depool always writes those of its own nodes.
         names: wants every node named, which depool's own nodes are.
@@ -88,6 +90,7 @@ class Target:
     spatial_concat: bool = True
     reshape: bool = True
     bias: bool = True
+    fuses: bool = True
     largest_kernel: int | None = None
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     names: bool = False

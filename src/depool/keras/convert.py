@@ -22,8 +22,12 @@ from depool.keras.graph import operations
 from depool.keras.rebuild import rebuilt
 from depool.numerics import TYPES
 from depool.objects import Converted, Wishes
+from depool.plan.horner import Described, described, whole
 from depool.program import Conv
 from depool.record import Record
+
+SMALL = 5
+"""The longest side of a window of which all taps are taken in one stage."""
 
 
 def convert(
@@ -139,17 +143,20 @@ def planned(site: PoolSite, choice: Choice) -> tuple[PoolSite, Conversion]:
 
 
 def _fast_scheme(site: PoolSite, wanted: Choice, made: Conversion) -> Conversion:
-    """Another scheme than that of fewest elements written, where the backend rewards it."""
+    """Another plan than that of least work, where the backend rewards it."""
     if wanted.channels == "folded" and made.scheme == "tree":
         with suppress(Refused, UsageError):  # such as of pads known at run time only, or with a pairing of the tree
-            return _chosen(site, replace(wanted, scheme="separable"))  # its taps lie on lines: see folded.py
-    small = made.scheme == "separable" and max(made.window.kernel_shape) <= 5
-    if wanted.channels != "folded" and small and len(set(made.window.strides)) == 1 and _strides_differ(made):
-        return _chosen(site, replace(wanted, scheme="tree"))  # which has no unequal strides: TensorFlow is slow at them
-    return made
+            return _chosen(site, replace(wanted, scheme="horner"))  # its taps lie on lines: see folded.py
+    plan, small = made.plan, max(made.window.kernel_shape) <= SMALL
+    if plan is None or not small or len(set(made.window.strides)) > 1 or not _strides_differ(made):
+        return made
+    if wanted.channels == "folded" or made.form != "branched":
+        return made
+    # TensorFlow is slow at unequal strides: one stage of all taps has none
+    return _chosen(site, wanted, described(whole(plan.window)))
 
 
-def _chosen(site: PoolSite, choice: Choice) -> Conversion:
+def _chosen(site: PoolSite, choice: Choice, stages: Described = ()) -> Conversion:
     pool, rank, dtype = site.pool, len(site.sizes), TYPES.get(site.dtype, site.dtype)
     if pool.reach == "Adaptive":
         outputs = pool.outputs(rank)
@@ -158,8 +165,8 @@ def _chosen(site: PoolSite, choice: Choice) -> Conversion:
         static = tuple(size for size in site.sizes if size is not None)
         if len(static) < rank:
             return choose_adaptive(pool.kind, (1,) * rank, site.sizes, site.facts, choice, dtype)
-        return choose(PoolSpec(static, kind=pool.kind), site.sizes, site.facts, choice, dtype)
-    return choose(pool.spec(rank), site.sizes, site.facts, choice, dtype)
+        return choose(PoolSpec(static, kind=pool.kind), site.sizes, site.facts, choice, dtype, stages=stages)
+    return choose(pool.spec(rank), site.sizes, site.facts, choice, dtype, stages=stages)
 
 
 def _strides_differ(made: Conversion) -> bool:

@@ -128,6 +128,48 @@ def _depthwise(build: Builder, node: Conv, row: int, sources: list[Ref]) -> Ref:
     return total
 
 
+def without_copies(program: Program) -> Program:
+    """Without the convolutions that copy their input, conv(x; 1) = x, but for the last.
+
+    One that copies into a larger frame, w[0] = 1 with pads (b, e), is said as w = (0, 1, 0) with pads (b + 1, e + 1):
+    PyTorch has a path of its own for kernels of one element at stride 1, thirty times slower.
+    """
+    nodes: list[Node] = []
+    refs: list[Ref] = [0]
+    for i, node in enumerate(program.nodes):
+        if isinstance(node, Conv) and i < len(program.nodes) - 1 and _copies(node):
+            refs.append(refs[node.source])
+            continue
+        nodes.append(_reading(_framed(node), refs))
+        refs.append(len(nodes))
+    return replace(program, nodes=tuple(nodes))
+
+
+def _framed(node: Node) -> Node:
+    if not isinstance(node, Conv) or max(*node.window.kernel_shape, *node.window.strides) > 1:
+        return node
+    pads = node.window.explicit_pads(())
+    ring = [1 if any(p) else 0 for p in pads]
+    kernel = np.pad(node.kernel, ((0, 0), (0, 0), *((r, r) for r in ring)))
+    wider = tuple((begin + r, end + r) for r, (begin, end) in zip(ring, pads, strict=True))
+    return replace(node, kernel=kernel, window=replace(node.window, kernel_shape=kernel.shape[2:], pads=wider))
+
+
+def _copies(node: Conv) -> bool:
+    same = np.eye(node.kernel.shape[1]).reshape(node.kernel.shape[1], -1, *(1,) * (node.kernel.ndim - 2))
+    plain = set(node.window.strides) == {1} and not node.window.padded and not any(node.bias or ())
+    return plain and node.kernel.shape == same.shape and bool((node.kernel == same).all())
+
+
+def _reading(node: Node, refs: list[Ref]) -> Node:
+    """The node with other tensors in the place of those that it reads."""
+    if isinstance(node, Add):
+        return Add(refs[node.left], refs[node.right])
+    if isinstance(node, Concat):
+        return replace(node, sources=tuple(refs[ref] for ref in node.sources))
+    return replace(node, source=refs[node.source])
+
+
 def without_add(program: Program) -> Program:
     """Add said as Concat and a 1x1 convolution, for ONNX opset 6, whose runtimes lack a broadcasting Add."""
     nodes: list[Node] = []
@@ -139,9 +181,7 @@ def without_add(program: Program) -> Program:
             one = (1,) * program.rank
             both = np.concatenate([np.eye(maps), np.eye(maps)], axis=1).reshape(maps, 2 * maps, *one)
             nodes.append(Conv(len(nodes), both, Window(one, one, one, ((0, 0),) * program.rank)))
-        elif isinstance(node, Concat):
-            nodes.append(replace(node, sources=tuple(refs[ref] for ref in node.sources)))
         else:
-            nodes.append(replace(node, source=refs[node.source]))
+            nodes.append(_reading(node, refs))
         refs.append(len(nodes))
     return replace(program, nodes=tuple(nodes))

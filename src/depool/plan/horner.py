@@ -50,8 +50,13 @@ def horner(window: Window, sizes: tuple[Size, ...]) -> Iterator[Plan]:
         for chosen in product(*(ways[axis] for axis in order)):
             yield axis_by_axis(window, "horner", order, dict(zip(order, chosen, strict=True)), sizes)
     if len(axes) > 1 and prod(window.kernel_shape) <= CHAIN:
-        taps = snake([_outwards(_offsets(window, axis)) for axis in range(len(window.kernel_shape))])
-        yield Plan(window, "horner", (Stage(window, chain(taps), merged=True),))
+        yield whole(window)
+
+
+def whole(window: Window) -> Plan:
+    """One stage of all taps: every convolution has the pool's own strides."""
+    taps = snake([_outwards(_offsets(window, axis)) for axis in range(len(window.kernel_shape))])
+    return Plan(window, "horner", (Stage(window, chain(taps), merged=True),))
 
 
 @cache
