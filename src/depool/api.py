@@ -48,6 +48,7 @@ def convert(
     allow_partial: bool = False,
     verify: bool = True,
     certificate: StrPath | None = None,
+    tune: bool = False,
     data: StrPath | None = None,
     force: bool = False,
     seed: int = 0,
@@ -76,6 +77,7 @@ def convert(
         allow_partial: leave refused pools as they are instead of failing.
         verify: check the result before it is written.
         certificate: prove the result over the reals as well, and write the certificate here.
+        tune: measure the candidates of each pool in ONNX Runtime and take the fastest, which differs between machines.
         data: an .npz of inputs to verify with as well.
         force: overwrite an existing file.
         seed: of the verification's inputs.
@@ -95,7 +97,7 @@ def convert(
     framework = _file(path)
     choice = Choice(scheme, form, channels, named(target), exact, pairing)
     if framework in {"torch", "keras"}:
-        _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate)
+        _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate, tune=tune or None)
         chosen = selection(pools, only, skip, None, assume_nonnegative)
         wishes = Wishes(choice, chosen.pools, chosen.only, chosen.skip, chosen.nonnegative, allow_partial)
         where = None if output is None else str(output)
@@ -115,6 +117,7 @@ def convert(
         seed,
         None if data is None else Path(data),
         None if certificate is None else Path(certificate),
+        tune,
     )
     return convert_file(str(path), None if output is None else str(output), options, progress)
 

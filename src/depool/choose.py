@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf, prod
+from operator import itemgetter
 from typing import Literal, get_args
 
 import numpy as np
@@ -92,7 +93,7 @@ def choose(
     given: tuple[Conversion, ...] = (),
     stages: Described = (),
 ) -> Conversion:
-    """Resolve the geometry, choose border, plan, gate and form, lower, and adapt to the target.
+    """The cheapest of `choices`.
 
     Args:
         spec: the pool.
@@ -107,6 +108,22 @@ def choose(
         Refused: with the code that says why.
         UsageError: where the stages do not make this pool.
     """
+    return choices(spec, sizes, facts, choice, dtype, given, stages)[0]
+
+
+def choices(
+    spec: PoolSpec,
+    sizes: tuple[Size, ...],
+    facts: InputFacts,
+    choice: Choice,
+    dtype: npt.DTypeLike,
+    given: tuple[Conversion, ...] = (),
+    stages: Described = (),
+) -> list[Conversion]:
+    """Resolve the geometry, choose border, gate and form; lower each plan, adapt it to the target, and rank by cost.
+
+    Takes and raises what `choose` does; the cheapest come first, `RANKED` of them at most.
+    """
     target = named(choice.target)
     known_words(choice)
     window = spec.resolve(sizes)
@@ -114,12 +131,12 @@ def choose(
     if choice.relu and (spec.kind != "max" or np.dtype(dtype).kind in "iu"):
         raise UsageError("relu belongs to max pools of floating-point numbers")
     if np.dtype(dtype).kind in "iu":
-        return _integers(spec, window, sizes, choice, target)
+        return [_integers(spec, window, sizes, choice, target)]
     if not (target.asymmetric_pads and target.auto_pad) and isinstance(window.pads, str):
         raise _dynamic_same(f"target {target.name} takes explicit symmetric pads only")
     if spec.kind == "average":
         mean = average(spec, window, sizes, target)
-        return replace(mean, channels=channels, program=adapted(mean.program, target, channels, mean.form))
+        return [replace(mean, channels=channels, program=adapted(mean.program, target, channels, mean.form))]
     form = form_of(choice, target)
     edges, masks = form != "sequential" and target.spatial_concat, form != "sequential" and target.large_constants
     edge = border(window, sizes, facts, choice.exact, edges=edges, masks=masks)
@@ -127,12 +144,18 @@ def choose(
     base = _base(given, edge.window, sizes, edge, facts, form) if channels != "folded" else None
     bare, sign = replace(edge, reason=""), InputFacts(-inf if facts.signed else 0.0)
     wish = replace(choice, target=target)
-    plan, program = _cheapest(wish, bare, sizes, sign, form, str(np.dtype(dtype)), base, stages)
-    return Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program, plan)
+    return [
+        Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program, plan)
+        for plan, program in _ranked(wish, bare, sizes, sign, form, str(np.dtype(dtype)), base, stages)
+    ]
+
+
+RANKED = 6
+"""How many candidates are kept for whoever wants to measure."""
 
 
 @lru_cache(maxsize=512)
-def _cheapest(
+def _ranked(
     choice: Choice,
     edge: Border,
     sizes: tuple[Size, ...],
@@ -141,8 +164,8 @@ def _cheapest(
     dtype: str,
     base: Plan | None,
     stages: Described,
-) -> tuple[Plan, Program]:
-    """Of all plans, the one whose program costs least; what `base` computes is there already.
+) -> tuple[tuple[Plan, Program], ...]:
+    """The plans whose programs cost least, the cheapest first; what `base` computes is there already.
 
     Raises:
         Refused: where the target takes none.
@@ -155,7 +178,7 @@ def _cheapest(
         made = lower(plan, edge, sizes, facts, form, gates, TYPES.get(dtype, dtype))
         return adapted(made, target, layout(choice, target), form)
 
-    best: tuple[tuple[float, float], Plan, Program] | None = None
+    found: list[tuple[tuple[float, float], Plan, Program]] = []
     lacks: Refused | None = None
     more = tuple(further(base, edge.window, sizes)) if base is not None and not stages else ()
     plans = [recalled(_inner(edge), sizes, stages)] if stages else _plans(choice, edge, sizes, form, target)
@@ -169,14 +192,12 @@ def _cheapest(
         if base is not None and plan in more:
             there = effort(written(base), count, target.minimise, fuses=target.fuses)
             price = (price[0] - there[0], price[1] - there[1])
-        if best is None or price < best[0]:
-            best = price, plan, program
-    if best is None:
+        if choice.relu and not plan.floored:
+            program = replace(program, nodes=(*program.nodes, Relu(len(program.nodes))))
+        found.append((price, plan, program))
+    if not found:
         raise lacks or AssertionError("no plan")
-    _, plan, program = best
-    if choice.relu and not plan.floored:
-        program = replace(program, nodes=(*program.nodes, Relu(len(program.nodes))))
-    return plan, program
+    return tuple((plan, program) for _, plan, program in sorted(found, key=itemgetter(0))[:RANKED])
 
 
 def _base(

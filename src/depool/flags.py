@@ -24,8 +24,8 @@ Model = Annotated[
     ),
 ]
 Scheme = Annotated[
-    Literal["auto", "tree", "separable", "shallow"],
-    Parameter(help="Which maxima are taken; shallow has fewest ReLU layers."),
+    Literal["auto", "tree", "separable", "horner", "shallow"],
+    Parameter(help="Which maxima are taken; shallow has fewest ReLU layers, horner fewest passes."),
 ]
 Form = Annotated[
     Literal["auto", "branched", "concat", "sequential"],

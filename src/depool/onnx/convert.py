@@ -80,6 +80,7 @@ class Options:
         force: overwrite an existing file.
         seed, data: for the verification.
         certificate: where to write the proof.
+        tune: measure the best candidates for each pool in ONNX Runtime, and take the fastest.
     """
 
     choice: Choice = Choice()
@@ -92,6 +93,7 @@ class Options:
     seed: int = 0
     data: Path | None = None
     certificate: Path | None = None
+    tune: bool = False
 
     @property
     def given(self) -> Given:
@@ -166,7 +168,13 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     if options.selection.only and not any(isinstance(item, PoolSite) or item.selected for item in found):
         raise UsageError(f"no pool is named like {', '.join(options.selection.only)}; depool inspect lists the names")
     previous = read_records(model)
-    planned = plan_all(found, options.choice)
+    if options.tune:
+        from depool.bench.tune import Tuner
+
+        progress("tuning", 0, 0)
+        planned = plan_all(found, options.choice, Tuner())
+    else:
+        planned = plan_all(found, options.choice)
     records: list[Record] = []
     conversions: list[Conversion] = []
     refusals: list[Refusal] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 
-from depool.choose import Choice, choose
+from depool.choose import Choice, choices
 from depool.conversion import Conversion
 from depool.errors import Refusal, Refused, UsageError
 from depool.facts import InputFacts
@@ -155,18 +155,31 @@ def plan_site(site: PoolSite, choice: Choice, given: tuple[Conversion, ...] = ()
     Raises:
         Refused: where it cannot.
     """
+    return ranked_site(site, choice, given, stages)[0]
+
+
+def ranked_site(
+    site: PoolSite, choice: Choice, given: tuple[Conversion, ...] = (), stages: Described = ()
+) -> list[Conversion]:
+    """The cheapest ways, cheapest first.
+
+    Raises:
+        Refused: where there is none.
+    """
     wanted = replace(choice, exact=True) if site.exact else choice
     dtype = TYPES.get(site.dtype, site.dtype)
-    made = choose(site.spec, site.sizes, site.facts, wanted, dtype, given, stages)
-    if made.channels == "folded" and site.scope.opset < 9:
+    found = choices(site.spec, site.sizes, site.facts, wanted, dtype, given, stages)
+    if found[0].channels == "folded" and site.scope.opset < 9:
         raise Refused(
             "OPSET_TOO_OLD",
             f"the model uses opset {site.scope.opset}, in which no Constant node can hold the shape of a Reshape.",
             "Give --opset 13 to raise the model's opset first, or leave out --channels folded.",
         )
-    if site.scope.opset <= 6 and made.form == "branched":  # its Adds may pass on an infinity, and a Conv makes it NaN
-        made = choose(site.spec, site.sizes, site.facts, replace(wanted, form="concat"), dtype)
-    return made
+    if (
+        site.scope.opset <= 6 and found[0].form == "branched"
+    ):  # its Adds may pass on an infinity, and a Conv makes it NaN
+        found = choices(site.spec, site.sizes, site.facts, replace(wanted, form="concat"), dtype)
+    return found
 
 
 def _site(

@@ -5,7 +5,7 @@ max over 9x9 from max over 5x5          a spatial pyramid (SPP) then computes ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -15,12 +15,15 @@ from depool.errors import Refusal, Refused
 from depool.onnx.find import Left, PoolSite, plan_site
 
 
-def plan_all(found: Sequence[PoolSite | Left], choice: Choice) -> dict[int, Conversion | Refusal]:
+def plan_all(
+    found: Sequence[PoolSite | Left], choice: Choice, tuned: Callable[[PoolSite, Choice], Conversion] = plan_site
+) -> dict[int, Conversion | Refusal]:
     """How each pool becomes convolutions, or why not, by its place in `found`; a pool comes after what it goes on from.
 
     Args:
         found: all pools of a model.
         choice: what the user asks for.
+        tuned: plans a pool that does not go on from another one.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for i, item in enumerate(found):
@@ -32,7 +35,7 @@ def plan_all(found: Sequence[PoolSite | Left], choice: Choice) -> dict[int, Conv
         given: list[Conversion] = []
         for i in sorted(sites, key=lambda i: (prod(sites[i].spec.kernel_shape), i)):
             try:
-                conversion = plan_site(sites[i], choice, tuple(given))
+                conversion = plan_site(sites[i], choice, tuple(given)) if given else tuned(sites[i], choice)
             except Refused as refused:
                 made[i] = replace(refused.refusal, where=sites[i].where)
                 continue
