@@ -439,9 +439,16 @@ FOLD = [
     (
         "more work is no reason not to fold",
         "onnx/fold.py",
-        "if both.weight.size * (prod(after) + 1) <= apart else None",
-        "if both.weight.size else None",
+        "if both.weight.size * (prod(after) + 1) > apart:",
+        "if not both.weight.size:",
         tests("onnx/test_fold", "what_cannot_or_need_not_be_folded_stays[more work]"),
+    ),
+    (
+        "a pointwise convolution becomes a slow one",
+        "onnx/fold.py",
+        "if not fast or fast & _fast(both) else None",
+        "if fast is not None else None",
+        tests("onnx/test_fold", "what_cannot_or_need_not_be_folded_stays"),
     ),
     (
         "the bound of a folded pool is a thousand times too large",
