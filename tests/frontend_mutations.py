@@ -472,6 +472,20 @@ FOLD = [
         tests("onnx/test_fold", "what_a_record_claims_is_looked_up_in_the_original[z-does not stand next to it]"),
     ),
     (
+        "a ReLU goes in front of a chain whatever reads it",
+        "choose.py",
+        "return facts.signed and facts.relu_follows and not asked",
+        "return facts.signed and not asked",
+        tests("lowering/test_relu_first", "elsewhere_there_is_no_relu_in_front"),
+    ),
+    (
+        "behind a ReLU in front the chain goes on from the input",
+        "choose.py",
+        "(shifted(node, 2) for node in program.nodes)",
+        "(shifted(node, 2 if i else 0) for i, node in enumerate(program.nodes))",
+        tests("lowering/test_relu_first", "the_result_behind_the_relus_is_the_pools"),
+    ),
+    (
         "a folded convolution's weight goes although others read it",
         "onnx/fold.py",
         "freed - kept - ",
