@@ -187,9 +187,7 @@ def test_a_plan_is_recalled_and_proved_anew():
 def test_a_snake_steps_along_one_axis():
     path = snake([[1, 0, 2], [0, 1], [2, 1, 0]])
     assert sorted(path) == sorted(product(range(3), range(2), range(3)))
-    assert all(
-        sum(a != b for a, b in zip(one, two, strict=True)) == 1 for one, two in pairwise(path)
-    )
+    assert all(sum(a != b for a, b in zip(one, two, strict=True)) == 1 for one, two in pairwise(path))
     assert path[0] == (1, 0, 2)
 
 
