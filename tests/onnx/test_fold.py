@@ -247,6 +247,18 @@ def test_a_weight_that_others_read_stays(tmp_path):
     assert result.verdict.equal
 
 
+def test_external_weights(tmp_path):
+    model = graph(f"{POOL1} y = Conv(p, w)", w=(4, 4, 3, 3))
+    x = np.arange(4.0 * 144, dtype=np.float32).reshape(1, 4, 12, 12)
+    expected = run(model, x)[0]
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    (tmp_path / "to").mkdir()
+    result = depool.convert(tmp_path / "m.onnx", tmp_path / "to" / "o.onnx", fold=True)
+    assert result.records[0].folded == ("y",)
+    assert result.verdict.equal
+    assert np.array_equal(run(onnx.load(tmp_path / "to" / "o.onnx"), x)[0], expected)
+
+
 def test_a_convolution_between_two_pools_is_folded_once(tmp_path):
     model = graph(f"p = MaxPool <{ONE}>(x) q = Conv(p, w) y = MaxPool <{ONE}>(q)", w=(4, 4, 1, 1))
     result, converted = convert(tmp_path, model)
