@@ -414,4 +414,98 @@ KERAS = [
     ),
 ]
 
-MUTATIONS = (*FIND, *SPLICE, *FILES, *VERIFICATION, *KERAS)
+FOLD = [
+    (
+        "composed taps stand as if the first had no strides",
+        "onnx/compose.py",
+        "(i * d + j * d2 * stride) // step",
+        "(i * d + j * d2) // step",
+        tests("onnx/test_fold", "two_convolutions_are_one_for_every_geometry"),
+    ),
+    (
+        "the first convolution's bias is lost",
+        "onnx/compose.py",
+        "if first.bias is not None:\n        more",
+        "if first.bias is None and first.group < 0:\n        more",
+        tests("onnx/test_fold", "two_convolutions_are_one_for_every_geometry"),
+    ),
+    (
+        "padding between two convolutions is composed whatever it pads",
+        "onnx/compose.py",
+        "if two.padded and (first.bias is not None or one.padded or max(one.kernel_shape) > 1):",
+        "if two.padded and one.padded:",
+        tests("onnx/test_fold", "where_the_law_does_not_hold_nothing_is_composed"),
+    ),
+    (
+        "a pool with several readers is folded",
+        "onnx/fold.py",
+        "if name in scope.outputs or len(readers) != 1 or",
+        "if name in scope.outputs or not readers or",
+        tests("onnx/test_fold", "what_cannot_or_need_not_be_folded_stays[two readers]"),
+    ),
+    (
+        "a pool that is an output is folded",
+        "onnx/fold.py",
+        "if name in scope.outputs or len(readers)",
+        "if len(readers)",
+        tests("onnx/test_fold", "a_pool_that_is_an_output_stays"),
+    ),
+    (
+        "more work is no reason not to fold",
+        "onnx/fold.py",
+        "if both.weight.size * (prod(after) + 1) > apart:",
+        "if not both.weight.size:",
+        tests("onnx/test_fold", "what_cannot_or_need_not_be_folded_stays[more work]"),
+    ),
+    (
+        "a pointwise convolution becomes a slow one",
+        "onnx/fold.py",
+        "if not fast or fast & _fast(both) else None",
+        "if fast is not None else None",
+        tests("onnx/test_fold", "what_cannot_or_need_not_be_folded_stays"),
+    ),
+    (
+        "the bound of a folded pool is a thousand times too large",
+        "verification/folded.py",
+        "own, other = gamma(user.terms + 1, u), gamma(both.terms + 3, u)",
+        "own, other = 1e3 * gamma(user.terms + 1, u), 1e3 * gamma(both.terms + 3, u)",
+        tests("onnx/test_fold", "a_wrong_fold_is_noticed"),
+    ),
+    (
+        "a folded pool is compared without its convolution's rounding",
+        "verification/folded.py",
+        "own, other = gamma(user.terms + 1, u), gamma(both.terms + 3, u)",
+        "own, other = 0.0, 0.0",
+        tests("onnx/test_fold", "random_weights_stay_within_the_derived_bound"),
+    ),
+    (
+        "a record may call any convolution folded",
+        "verification/folded.py",
+        "if not before and node.input[0] != record.output:",
+        "if False:",
+        tests("onnx/test_fold", "what_a_record_claims_is_looked_up_in_the_original[z-does not stand next to it]"),
+    ),
+    (
+        "a ReLU goes in front of a chain whatever reads it",
+        "choose.py",
+        "return facts.signed and facts.relu_follows and not asked",
+        "return facts.signed and not asked",
+        tests("lowering/test_relu_first", "elsewhere_there_is_no_relu_in_front"),
+    ),
+    (
+        "behind a ReLU in front the chain goes on from the input",
+        "choose.py",
+        "(shifted(node, 2) for node in program.nodes)",
+        "(shifted(node, 2 if i else 0) for i, node in enumerate(program.nodes))",
+        tests("lowering/test_relu_first", "the_result_behind_the_relus_is_the_pools"),
+    ),
+    (
+        "a folded convolution's weight goes although others read it",
+        "onnx/fold.py",
+        "freed - kept - ",
+        "freed - ",
+        tests("onnx/test_fold", "a_weight_that_others_read_stays"),
+    ),
+]
+
+MUTATIONS = (*FIND, *SPLICE, *FILES, *VERIFICATION, *KERAS, *FOLD)

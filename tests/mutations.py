@@ -758,8 +758,8 @@ NUMERICS = (
     Mutation(
         "a sum's bound one term short",
         "numerics.py",
-        "_gamma(terms - 1, u)",
-        "_gamma(terms - 2, u)",
+        "gamma(terms - 1, u)",
+        "gamma(terms - 2, u)",
         numerics("bounds_by_hand"),
     ),
     Mutation(

@@ -52,6 +52,7 @@ def convert(
     data: StrPath | None = None,
     force: bool = False,
     seed: int = 0,
+    fold: bool = False,
     progress: Progress = quiet,
 ) -> Result:
     """Rewrite the pools of a model's file as convolutions, ReLUs, sums and concatenations.
@@ -81,6 +82,8 @@ def convert(
         data: an .npz of inputs to verify with as well.
         force: overwrite an existing file.
         seed: of the verification's inputs.
+        fold: let a pool's last or only linear map become one with the convolution next to it, where that saves work;
+            that convolution changes. Not with `exact` or `certificate`.
         progress: called with what is being done, how many are done and how many there are.
 
     Returns:
@@ -97,7 +100,7 @@ def convert(
     framework = _file(path)
     choice = Choice(scheme, form, channels, named(target), exact, pairing)
     if framework in {"torch", "keras"}:
-        _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate, tune=tune or None)
+        _onnx_only(input_range=input_range, shapes=shapes, opset=opset, certificate=certificate, tune=tune, fold=fold)
         chosen = selection(pools, only, skip, None, assume_nonnegative)
         wishes = Wishes(choice, chosen.pools, chosen.only, chosen.skip, chosen.nonnegative, allow_partial)
         where = None if output is None else str(output)
@@ -118,6 +121,7 @@ def convert(
         None if data is None else Path(data),
         None if certificate is None else Path(certificate),
         tune,
+        fold,
     )
     return convert_file(str(path), None if output is None else str(output), options, progress)
 

@@ -18,6 +18,7 @@ from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
 from depool.gates import CLOSING, EXACT_Y, PAIR, exact_k
 from depool.geometry import PoolSpec, Size, Window
+from depool.lowering.forms import Builder
 from depool.lowering.lower import adapted, lower
 from depool.lowering.padding import Border, border
 from depool.lowering.stages import Gates
@@ -27,7 +28,7 @@ from depool.plan.model import Plan
 from depool.plan.separable import separable
 from depool.plan.shallow import shallow, with_relu
 from depool.plan.tree import PAIRINGS, tree
-from depool.program import Program, Relu
+from depool.program import Conv, Program, Relu, shifted
 from depool.target import Target, named
 
 Scheme = Literal["auto", "tree", "separable", "horner", "shallow"]
@@ -144,14 +145,36 @@ def choices(
     base = _base(given, edge.window, sizes, edge, facts, form) if channels != "folded" else None
     bare, sign = replace(edge, reason=""), InputFacts(-inf if facts.signed else 0.0)
     wish = replace(choice, target=target)
+    positive = form == "sequential" and not gates[2].exact and _pays_relu_first(window, facts, choice)
+    ranked = _ranked(wish, bare, sizes, InputFacts(0.0) if positive else sign, form, str(np.dtype(dtype)), base, stages)
     return [
-        Conversion(spec, window, edge, plan.scheme, form, channels, gates[2].name, program, plan)
-        for plan, program in _ranked(wish, bare, sizes, sign, form, str(np.dtype(dtype)), base, stages)
-    ]
+        Conversion(
+            spec, window, edge, plan.scheme, form, channels, gates[2].name,
+            _relu_first(program) if positive else program, plan,
+        )
+        for plan, program in ranked
+    ]  # fmt: skip
 
 
 RANKED = 6
 """How many candidates are kept for whoever wants to measure."""
+
+
+def _relu_first(program: Program) -> Program:
+    point = Builder(program.rank).point()
+    copy = Conv(0, np.ones((1, 1, *point.kernel_shape)), point)  # so that it stays a chain of both in turn
+    return replace(program, nodes=(copy, Relu(1), *(shifted(node, 2) for node in program.nodes)))
+
+
+def _pays_relu_first(window: Window, facts: InputFacts, choice: Choice) -> bool:
+    """Whether to take r(x) for x, as r(max x) = max r(x), where only ReLUs read the pool.
+
+    A chain carries a number that may be below 0 as r(x) and r(-x), and one >= 0 as itself. Only geometry decides: no
+    element may be skipped, or its ReLU is wasted. The shallow scheme would get a layer more.
+    """
+    reads = prod(window.kernel_shape)
+    asked = choice.relu or choice.scheme == "shallow"
+    return facts.signed and facts.relu_follows and not asked and reads > 1 and prod(window.strides) <= reads
 
 
 @lru_cache(maxsize=512)

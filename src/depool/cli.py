@@ -140,6 +140,9 @@ def convert(
     opset: Opset = None,
     allow_partial: Annotated[bool, Parameter(negative=(), help="Leave refused pools, convert the others.")] = False,
     verify: Annotated[bool, Parameter(negative="--no-verify", help="Check the result before it is written.")] = True,
+    fold: Annotated[
+        bool, Parameter(negative=(), help="Let pools become one with the convolutions next to them, to save work.")
+    ] = False,
     certificate: Annotated[Path | None, Parameter(help="Prove the result too, and write the certificate here.")] = None,
     tune: Annotated[bool, Parameter(negative=(), help="Measure here which candidate is fastest.")] = False,
     data: Data = None,
@@ -176,6 +179,7 @@ def convert(
                 opset=opset,
                 allow_partial=allow_partial,
                 verify=verify,
+                fold=fold,
                 certificate=certificate,
                 tune=tune,
                 data=data,

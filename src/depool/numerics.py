@@ -99,18 +99,18 @@ def bound(rounding: Rounding, max_abs: Any, dtype: npt.DTypeLike) -> Any:
         for step in rounding.steps:
             reach = size + error
             error = error * step.growth
-            for factor in (2 * u * step.ulps, *(_gamma(terms - 1, u) * weight for terms, weight in step.sums)):
+            for factor in (2 * u * step.ulps, *(gamma(terms - 1, u) * weight for terms, weight in step.sums)):
                 if factor:
                     error = error + factor * reach
             if rounding.halves:  # a half of an odd subnormal is rounded
                 error = error + sum(terms * max(1.0, weight) for terms, weight in step.sums) * smallest(dtype)
     if rounding.products:
         tiny = smallest(dtype)
-        error = error + _gamma(rounding.products + 1, u) * rounding.scale * size + rounding.products * tiny
+        error = error + gamma(rounding.products + 1, u) * rounding.scale * size + rounding.products * tiny
     return error if error.ndim else float(error)
 
 
-def _gamma(n: int, u: float) -> float:
+def gamma(n: int, u: float) -> float:
     """Higham's gamma_n; where n u reaches 1 nothing is promised."""
     return n * u / (1 - n * u) if n * u < 1 else float("inf")
 

@@ -7,7 +7,7 @@ channel" and a kernel is [maps_out, maps_in, *kernel]. A frontend widens it to C
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
@@ -73,6 +73,15 @@ def sources(node: Node) -> tuple[Ref, ...]:
     if isinstance(node, Concat):
         return node.sources
     return (node.left, node.right) if isinstance(node, Add) else (node.source,)
+
+
+def shifted(node: Node, by: int) -> Node:
+    """The node in a program that has `by` more nodes in front."""
+    if isinstance(node, Concat):
+        return replace(node, sources=tuple(ref + by for ref in node.sources))
+    if isinstance(node, Add):
+        return replace(node, left=node.left + by, right=node.right + by)
+    return replace(node, source=node.source + by)
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,6 +39,7 @@ class Record:
         reason: and what licenses it.
         rounding: what the promised bound is computed from.
         stages: the plan, where the scheme's name does not settle it.
+        folded: the original's convolution that became one with the pool, by its output's name.
     """
 
     where: str
@@ -60,6 +61,7 @@ class Record:
     reason: str
     rounding: Rounding
     stages: Described = ()
+    folded: tuple[str, ...] = ()
 
     @classmethod
     def of(

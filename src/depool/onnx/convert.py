@@ -20,6 +20,7 @@ from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
 from depool.onnx.ensures import check_written
 from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.fold import fold
 from depool.onnx.graph import subgraphs
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, read_given, read_records, record_of, write_records
@@ -81,6 +82,7 @@ class Options:
         seed, data: for the verification.
         certificate: where to write the proof.
         tune: measure the best candidates for each pool in ONNX Runtime, and take the fastest.
+        fold: let pools become one with the convolutions next to them (see onnx/fold.py).
     """
 
     choice: Choice = Choice()
@@ -94,6 +96,7 @@ class Options:
     data: Path | None = None
     certificate: Path | None = None
     tune: bool = False
+    fold: bool = False
 
     @property
     def given(self) -> Given:
@@ -116,6 +119,7 @@ def convert_file(path: str, output: str | None, options: Options, progress: Prog
         NotEqual: where the verification failed; the counterexample is saved, the model is not.
         FileError: where a file cannot be read or written.
     """
+    _refuse_fold(options)
     target = target_path(path, output)
     if target is not None:
         files.check_target(target, path, force=options.force)
@@ -147,6 +151,14 @@ def convert_file(path: str, output: str | None, options: Options, progress: Prog
     return replace(result, path=target)
 
 
+def _refuse_fold(options: Options) -> None:
+    for name, given in (("--exact", options.choice.exact), ("--certificate", options.certificate is not None)):
+        if options.fold and given:
+            raise UsageError(
+                f"--fold: changes the convolutions next to the pools, which {name} rules out; leave one of the two out"
+            )
+
+
 def target_path(path: str, output: str | None) -> Path | None:
     """Where the result goes; None is standard output."""
     if output == files.STANDARD_IO or (output is None and path == files.STANDARD_IO):
@@ -168,6 +180,8 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     if options.selection.only and not any(isinstance(item, PoolSite) or item.selected for item in found):
         raise UsageError(f"no pool is named like {', '.join(options.selection.only)}; depool inspect lists the names")
     previous = read_records(model)
+    if previous and options.fold:
+        raise UsageError("--fold: pools of this model were converted before; give --fold when converting the original")
     if options.tune:
         from depool.bench.tune import Tuner
 
@@ -195,6 +209,8 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
         _splice(pools)
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
+    if options.fold:
+        records = list(fold(source.model, model, source.folder, tuple(records)))
     write_records(model, (*previous, *records), options.given.after(read_given(model)), depool.__version__)
     progress("converting", len(planned), len(planned))
     warned = caveats(model, source.folder, named(options.choice.target))
@@ -316,6 +332,9 @@ def _proved(
     """The certificate, or why there is none; where one was asked for, its absence is an error."""
     from depool.proof import ProofError, certify
 
+    folded = sum(bool(record.folded) for record in result.records)
+    if folded:
+        return replace(result, unproved=f"{folded} of {len(result.records)} pools are folded into convolutions")
     progress("proving", 0, len(result.records))
     try:
         return replace(result, certificate=certify(source, written))

@@ -1,7 +1,7 @@
 """What every conversion ensures, checked on the file that was written.
 
 1. the model's interface, opset and metadata are as they were
-2. outside the converted regions every node and weight is as it was
+2. outside the converted regions every node and weight is as it was, but for convolutions that records name as folded
 3. inside them stand only Conv, Relu, Add, Concat (QLinearConv on integers, Reshape in layout folded, Constant where
    the format needs it)
 4. onnx.checker, with full shape checks, finds nothing that it did not find before
@@ -78,7 +78,8 @@ def changed_elsewhere(
 ) -> Iterator[str]:
     """Nodes and weights of the original that are not in the converted model, converted pools apart."""
     theirs = {scope.path: scope for scope in scopes(converted, converted_folder)}
-    gone = {(record.scope, name) for record in records for name in (record.output, *record.inner)}
+    folded = {(record.scope, name) for record in records for name in record.folded}
+    gone = {(record.scope, name) for record in records for name in (record.output, *record.inner)} | folded
     for scope in scopes(original, folder):
         other = theirs.get(scope.path)
         if other is None:
@@ -87,10 +88,14 @@ def changed_elsewhere(
         for node in scope.nodes:
             replaced = any((scope.path, name) in gone for name in node.output)
             twin = other.producers.get(next(filter(None, node.output), ""))
+            if any((scope.path, name) in folded for name in node.output) and node.op_type != "Conv":
+                yield f"node {scope.path}{node.name or node.op_type} is called folded, and is no Conv"
             if not replaced and (twin is None or not _same_node(node, twin)):
                 yield f"node {scope.path}{node.name or node.op_type} changed"
         if isinstance(scope.container, onnx.GraphProto):
-            yield from _changed_weights(scope, other)
+            yield from _changed_weights(
+                scope, other, _freed(scope, {name for path, name in folded if path == scope.path})
+            )
 
 
 def foreign_operators(
@@ -121,10 +126,23 @@ def _without_graphs(node: onnx.NodeProto) -> onnx.NodeProto:
     return bare
 
 
-def _changed_weights(scope: Scope, other: Scope) -> Iterator[str]:
+def _freed(scope: Scope, folded: set[str]) -> set[str]:
+    """Weights that folded convolutions alone read: the composed ones took their place."""
+    return {
+        name
+        for node in scope.nodes
+        if folded.intersection(node.output)
+        for name in node.input[1:]
+        if name not in scope.outputs and all(folded.intersection(reader.output) for reader in scope.consumers[name])
+    }
+
+
+def _changed_weights(scope: Scope, other: Scope, freed: set[str]) -> Iterator[str]:
     theirs = {tensor.name: tensor for tensor in other.container.initializer}
     for tensor in scope.container.initializer:
         twin = theirs.get(tensor.name)
+        if twin is None and tensor.name in freed:
+            continue
         if twin is None or not _same_tensor(tensor, twin, scope.folder, other.folder):
             yield f"weight {scope.path}{tensor.name} changed"
 

@@ -127,6 +127,9 @@ def record_from(item: dict[str, Any]) -> Record:
     dtypes = {*FLOATS.values(), *INTEGERS.values()}
     if item["dtype"] not in dtypes or not all(isinstance(item[name], str) for name in texts):
         raise ValueError("a record's names or type are none")
+    folded = tuple(str(name) for name in item.get("folded", ()))
+    if len(folded) > 1:
+        raise ValueError("a pool is folded into more than one convolution")
     facts = dict(item["facts"])
     facts["lower"] = -inf if facts["lower"] is None else float(facts["lower"])
     facts["upper"] = inf if facts["upper"] is None else float(facts["upper"])
@@ -142,6 +145,7 @@ def record_from(item: dict[str, Any]) -> Record:
             "facts": InputFacts(**facts),
             "rounding": Rounding(**rounding),
             "stages": _tuples(item["stages"]),
+            "folded": folded,
         }
     )
 

@@ -184,11 +184,12 @@ def _attributes(node: Node, conv: WideConv | None) -> dict[str, Any]:
     if isinstance(node, Concat):
         return {"axis": 1 + node.axis}
     if isinstance(node, Conv) and conv is not None:
-        return _window(node.window) | {"group": conv.group}
+        return window_attributes(node.window) | {"group": conv.group}
     return {}
 
 
-def _window(window: Window) -> dict[str, Any]:
+def window_attributes(window: Window) -> dict[str, Any]:
+    """A Conv's attributes."""
     found: dict[str, Any] = {
         "dilations": list(window.dilations),
         "kernel_shape": list(window.kernel_shape),
@@ -200,11 +201,12 @@ def _window(window: Window) -> dict[str, Any]:
 
 
 def _tensors(conv: WideConv, name: str, dtype: str) -> list[onnx.TensorProto]:
-    made = [_tensor(conv.weight, f"{name}_weight", dtype)]
+    made = [tensor_of(conv.weight, f"{name}_weight", dtype)]
     if conv.bias is not None:
-        made.append(_tensor(conv.bias, f"{name}_bias", dtype))
+        made.append(tensor_of(conv.bias, f"{name}_bias", dtype))
     return made
 
 
-def _tensor(array: Array, name: str, dtype: str) -> onnx.TensorProto:
+def tensor_of(array: Array, name: str, dtype: str) -> onnx.TensorProto:
+    """A weight in the model's type."""
     return numpy_helper.from_array(array.astype(np.dtype(TYPES.get(dtype, dtype))), name)

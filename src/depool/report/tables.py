@@ -53,6 +53,8 @@ def print_result(console: Console, result: Result, name: str, *, verbose: bool) 
             ("", words.relus(conversion)),
             *_cost(cost(conversion, record.channels or 1, record.sizes, record.dtype)),
         ]
+        if record.folded:
+            rows.append(("folded", f"folded into {_safe(', '.join(record.folded))}"))
         check = checks.get(record.where)
         if check is not None:
             rows += _measured(check, verbose=verbose)

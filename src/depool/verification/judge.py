@@ -79,7 +79,9 @@ def judge(
         return None, f"{met} lie outside what was declared; the conversion promises nothing there"
     if records and not changes:
         kept = "1 pool keeps its promise" if len(pools) == 1 else f"{len(pools)} pools keep their promise"
-        return True, f"equal: {kept}, and nothing else was changed"
+        folded = sum(bool(record.folded) for record in records)
+        joint = f" ({folded} together with the convolution next to it)" if folded else ""
+        return True, f"equal: {kept}{joint}, and nothing else was changed"
     if not checks:
         return None, "nothing could be compared; see the notes"
     return True, f"equal within {tolerance:g} as measured end to end; nothing is promised"

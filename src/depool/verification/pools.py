@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,15 +10,17 @@ import numpy as np
 import onnx
 
 from depool.choose import Choice
+from depool.conversion import Conversion
 from depool.errors import DepoolError
 from depool.numerics import TYPES, statement
 from depool.onnx.ensures import ALLOWED
 from depool.onnx.find import PoolSite, plan_site
 from depool.onnx.graph import Scope
-from depool.program import Array
+from depool.program import Array, Conv
 from depool.record import Record
 from depool.target import GENERIC, Target
 from depool.verification.compare import difference
+from depool.verification.folded import bounds, joint
 from depool.verification.histogram import histogram
 from depool.verification.inputs import pool_inputs
 from depool.verification.oracle import CannotRunError, Runner
@@ -38,38 +40,41 @@ class Broken:
 
 
 def check_pool(
-    record: Record, site: PoolSite | None, original: Scope, converted: Scope, rng: np.random.Generator
+    recorded: Record, site: PoolSite | None, original: Scope, converted: Scope, rng: np.random.Generator
 ) -> tuple[PoolCheck, Broken | None]:
     """Check one pool.
 
     Args:
-        record: what the conversion says of it.
+        recorded: what the conversion says of it.
         site: the same pool as found in the original now, or None where it is not there.
         original: the scope that the pool stands in.
         converted: the scope that its convolutions stand in.
         rng: draws the inputs.
     """
-    dtype = np.dtype(TYPES.get(record.dtype, record.dtype))
+    record = recorded
     check = PoolCheck(record.where, None, promise(record))
-    untrue = _untrue(record, site)
+    untrue, again = _untrue(record, site)
     if untrue:
         return replace(check, equal=False, note=untrue), None
     try:
-        oracle = original_side(record, original)
+        oracle = pool = original_side(record, original)
+        allowed = _allowed(record, pool)
+        if record.folded:
+            record, allowed = _folded(record, pool, original, converted, again)
+            oracle = original_side(record, original)
+            check = replace(check, promise=f"{check.promise}, and then what its convolution and the composed one round")
         sides = replacement_sides(record, converted)
     except RegionError as error:
         return replace(check, equal=False, note=str(error)), None
     except CannotRunError as error:
         return replace(check, note=str(error)), None
-    integers = dtype.kind in "iu"
     check = replace(check, oracle=f"{oracle.name} against {sides[0].name}")
     for kind, x in pool_inputs(record, rng):
         try:
-            expected, size = oracle(x), oracle(x if integers else np.abs(x))
+            expected, bound = oracle(x), allowed(x)
         except CannotRunError as error:
             check = replace(check, note=f"the original pool does not run: {error}")
             continue
-        bound = record.rounding_bound(size.astype(np.float64), dtype)
         for side in sides:
             try:
                 got = side(x)
@@ -85,6 +90,26 @@ def check_pool(
     if check.windows:
         check = replace(check, equal=True, note="")
     return check, None
+
+
+Allowed = Callable[[Array], Array]
+"""What the result may differ by, for an input."""
+
+
+def _allowed(record: Record, pool: Side) -> Allowed:
+    dtype = np.dtype(TYPES.get(record.dtype, record.dtype))
+    integers = dtype.kind in "iu"
+    return lambda x: record.rounding_bound(pool(x if integers else np.abs(x)).astype(np.float64), dtype)
+
+
+def _folded(
+    record: Record, pool: Side, original: Scope, converted: Scope, again: Conversion | None
+) -> tuple[Record, Allowed]:
+    """A pool and the convolution that it is one with, as one; and their bound."""
+    nodes = again.program.nodes if again is not None else ()
+    last = nodes[-1].kernel if nodes and isinstance(nodes[-1], Conv) else None
+    both = joint(record, original, converted, last, alone=len(nodes) == 1)
+    return both.record, bounds(both, record, pool)
 
 
 def promise(record: Record) -> str:
@@ -127,21 +152,21 @@ BOUNDER = Target("bounder", "shifts a signed input with branches", spatial_conca
 """Of a target, a promise depends on this alone: where the border of a branched program is shifted."""
 
 
-def _untrue(record: Record, site: PoolSite | None) -> str:
-    """Why the record does not describe the original's pool, or nothing."""
+def _untrue(record: Record, site: PoolSite | None) -> tuple[str, Conversion | None]:
+    """Why the record does not describe the original's pool, or nothing; and the pool's conversion, made anew."""
     if site is None:
-        return "the original has no such pool"
+        return "the original has no such pool", None
     if (site.source, site.inner, site.spec, site.sizes, site.channels, site.dtype) != (
         record.source, record.inner, record.spec, record.sizes, record.channels, record.dtype,
     ):  # fmt: skip
-        return "its recorded geometry is not the original's"
+        return "its recorded geometry is not the original's", None
     if site.node.op_type != record.op_type:
-        return f"its recorded operator {record.op_type} is not the original's {site.node.op_type}"
+        return f"its recorded operator {record.op_type} is not the original's {site.node.op_type}", None
     facts = record.facts
     if facts.relu_follows and not site.facts.relu_follows:
-        return "the conversion assumed that only ReLUs read it, and the original does not say so"
+        return "the conversion assumed that only ReLUs read it, and the original does not say so", None
     if facts.lower > site.facts.lower or facts.upper < site.facts.upper:
-        return f"the conversion assumed an input in [{facts.lower:g}, {facts.upper:g}], which nothing licenses"
+        return f"the conversion assumed an input in [{facts.lower:g}, {facts.upper:g}], which nothing licenses", None
     scheme: Any = "auto" if record.average else record.scheme
     form: Any = "auto" if record.average else record.form
     layout: Any = record.layout
@@ -150,10 +175,10 @@ def _untrue(record: Record, site: PoolSite | None) -> str:
     try:
         again = plan_site(replace(site, facts=facts), choice, stages=record.stages)
     except DepoolError as error:
-        return f"this version of depool would refuse it ({error})"
+        return f"this version of depool would refuse it ({error})", None
     if again.program.rounding != record.rounding or again.border.rule != record.border:
-        return "its recorded promise is not what this version of depool derives; convert the original again"
-    return ""
+        return "its recorded promise is not what this version of depool derives; convert the original again", None
+    return "", again
 
 
 def original_side(record: Record, scope: Scope) -> Side:

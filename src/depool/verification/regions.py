@@ -76,7 +76,7 @@ def region(
         nodes,
         "region",
         [helper.make_tensor_value_info(source, elements, dims)],
-        [helper.make_tensor_value_info(result, elements, ["M", channels, *(f"o{i}" for i in range(rank))])],
+        [helper.make_tensor_value_info(result, elements, ["M", "K", *(f"o{i}" for i in range(rank))])],
         list(weights.values()),
     )
     opsets = [helper.make_opsetid("", scope.opset)]

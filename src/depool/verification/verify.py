@@ -91,7 +91,10 @@ def verify_sources(original: files.Source, converted: files.Source, check: Check
     if equal is False:
         saved = save(check.counterexample, broken, whole.failed or whole.worst)
     special = _special(original, converted, records) if check.nonfinite else ()
-    return Verdict(equal, summary, pools, checks, notes(whole, records, changes, checks), saved, special)
+    said = notes(whole, records, changes, checks)
+    if check.nonfinite and (folded := [record.where for record in records if record.folded]):
+        said = (*said, f"special values are not shown for {', '.join(folded)}, folded into a convolution")
+    return Verdict(equal, summary, pools, checks, said, saved, special)
 
 
 def _pools(
