@@ -349,6 +349,7 @@ def arguments(depool, command):
         "prove": ["digits.onnx", "--check", "c.json"],
         "targets": [],
         "demo": [],
+        "explain": [],
     }.get(command, ["digits.onnx"])
 
 

@@ -74,7 +74,6 @@ REFUSALS = {
     "DYNAMIC_SAME": (
         maxpool('kernel_shape = [4, 4], strides = [3, 3], auto_pad = "SAME_UPPER"', x=DYNAMIC),
         {"scheme": "separable"},
-        {"scheme": "horner"},
         "size known only at run time",
         "--scheme tree",
     ),
