@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
+from test_golden import compare
 
 from depool.bench.timing import Spread
 from depool.errors import NotEqual
@@ -26,6 +27,7 @@ import geometries  # noqa: E402
 import graphs  # noqa: E402
 import keras_pools  # noqa: E402
 import limits  # noqa: E402
+import plans  # noqa: E402
 import rows  # noqa: E402
 import runtime  # noqa: E402
 import suite  # noqa: E402
@@ -272,3 +274,8 @@ def test_the_clock_that_was_asked_for_is_read(monkeypatch):
     assert rows.Effort(0.0, "processor").time({"one": call}).time("one").median == 7.0
     assert rows.Effort(0.0, "wall").time({"one": call}).time("one").median < 7.0
     assert rows.CLOCKS.keys() == {"wall", "processor"}
+
+
+def test_the_plans_of_common_pools(capsys):
+    plans.main()
+    compare("plans", capsys.readouterr().out)
