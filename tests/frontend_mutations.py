@@ -110,8 +110,8 @@ SPLICE = [
     (
         "the group is left out",
         "onnx/splice.py",
-        'return _window(node.window) | {"group": conv.group}',
-        "return _window(node.window)",
+        'return window_attributes(node.window) | {"group": conv.group}',
+        "return window_attributes(node.window)",
         tests("onnx/test_convert", "exact_is_exact"),
     ),
     (
@@ -249,8 +249,8 @@ VERIFICATION = [
     (
         "weights elsewhere are not compared",
         "onnx/ensures.py",
-        "            yield from _changed_weights(scope, other)\n",
-        "            yield from ()\n",
+        "yield from _changed_weights(",
+        "yield from (lambda *_: ())(",
         tests("verification/test_verify", "a_weight_changed_elsewhere"),
     ),
     (

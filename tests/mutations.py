@@ -28,6 +28,7 @@ import folded_mutations
 import frontend_mutations
 import object_mutations
 import page_mutations
+import speed_mutations
 import terminal_mutations
 import torch_mutations
 
@@ -239,8 +240,8 @@ PLANS = (
     Mutation(
         "the proof ignores the pads",
         "plan/model.py",
-        "if _total_pads(plan.stages, rank) != window.pads:",
-        "if not window:",
+        "elif ours != theirs:",
+        "elif not window:",
         REJECTS,
     ),
     Mutation(
@@ -253,31 +254,31 @@ PLANS = (
     Mutation(
         "the last doubling step does not overlap: the proof notices",
         "plan/separable.py",
-        "(2, k - width, stride)]",
-        "(2, width, stride)]",
+        "last = width + gap == k",
+        "last, gap = 2 * width >= k, width",
         plans("the_last_doubling_step_overlaps"),
     ),
     Mutation(
         "the last doubling step does not overlap, and there is no proof",
         "plan/separable.py",
-        "(2, k - width, stride)]",
-        "(2, width, stride)]",
+        "last = width + gap == k",
+        "last, gap = 2 * width >= k, width",
         case("none-dilated-branched-separable-pair"),
         also=(("plan/model.py", "if covered != wanted:", "if not wanted:"),),
     ),
     Mutation(
         "a stage without its stride, and there is no proof",
         "plan/separable.py",
-        "stage_strides[axis] = stride",
-        "stage_strides[axis] = 1",
+        "(stride if last else 1,)",
+        "(1,)",
         case("none-plain-branched-separable-pair"),
         also=(("plan/model.py", "if strides != window.strides:", "if not strides:"),),
     ),
     Mutation(
         "an axis's padding not taken off after its first stage",
         "plan/separable.py",
-        "(0, 0) if p == t else p for",
-        "p for",
+        "(pads if width == 1 else (0, 0),)",
+        "(pads,)",
         plans("planners_cover_by_simulation"),
     ),
     Mutation(
@@ -633,8 +634,8 @@ LOWERING = (
     Mutation(
         "the dearest plan chosen",
         "choose.py",
-        "plan, program = min(found",
-        "plan, program = max(found",
+        "sorted(found, key=itemgetter(0))[:RANKED]",
+        "sorted(found, key=itemgetter(0))[::-1][:RANKED]",
         lowering("auto"),
     ),
 )
@@ -826,11 +827,11 @@ NUMERICS = (
         cost("counts_of_2x2"),
     ),
     Mutation(
-        "a Concat writes nothing",
+        "a Concat reads nothing",
         "cost.py",
-        "if isinstance(node, Conv | Concat)",
-        "if isinstance(node, Conv)",
-        cost("counts_of_2x2"),
+        "total += READ * sum(elements[ref] for ref in sources(node))",
+        "total += 0",
+        cost("a_spatial_concat_is_a_pass_too"),
     ),
     Mutation(
         "a tensor freed while it is read",
@@ -843,8 +844,8 @@ NUMERICS = (
 
 CORE = (*GEOMETRY, *PLANS, *GATES, *WIDE_GATES, *BORDERS, *LOWERING, *TARGETS, *NUMERICS)
 TABLES = (
-    bench_mutations, folded_mutations, frontend_mutations, object_mutations, page_mutations, terminal_mutations,
-    torch_mutations,
+    bench_mutations, folded_mutations, frontend_mutations, object_mutations, page_mutations, speed_mutations,
+    terminal_mutations, torch_mutations,
 )  # fmt: skip
 FRONTENDS = tuple(Mutation(*row) for table in TABLES for row in table.MUTATIONS)
 MUTATIONS: tuple[Mutation, ...] = (*CORE, *FRONTENDS)

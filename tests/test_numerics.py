@@ -300,3 +300,34 @@ def test_close_numbers_are_exact():
     a = np.clip(b * rng.uniform(0.5, 2, b.size).astype(np.float32), b / 2, 2 * b)
     for x in (np.stack([a, b], 1), np.stack([-a, -b], 1), np.stack([-b * 3, b], 1)):
         assert np.array_equal(rows(PAIR, x), x.astype(np.float64).max(1))
+
+
+def horner_orders(x, dtype):
+    """x0 + r((x1 - x0) + r(x2 - x1)) for rows of x, each sum of three in each order of summation."""
+    x0, x1, x2 = x.astype(dtype).T
+    zero = x0.dtype.type(0)
+    r = np.maximum(x2 - x1, zero)
+    for inner in ((x1 - x0) + r, (x1 + r) - x0, (r - x0) + x1):
+        yield (x0 + np.maximum(inner, zero)).astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.dtype(ml_dtypes.bfloat16)])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_horner_chain(dtype, signed):
+    """Its bound holds in every order of summation: 2 g u M on input >= 0, (5 g - 2) u M on signed input, g gates."""
+    program = synthesize(PoolSpec((3,)), "horner", lower_bound=-inf if signed else 0.0, dtype=dtype)
+    u = unit_roundoff(dtype)
+    promised = bound(program.rounding, 1.0, dtype)
+    assert (8 if signed else 4) * u <= promised <= (8 if signed else 4) * u * (1 + 12 * u)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400_000, 3)) * 2.0 ** rng.integers(-6, 1, (400_000, 3))
+    near = 1 + rng.integers(-9, 10, (400_000, 3)) * 2 * u  # close to each other, where signs differ most
+    x = np.concatenate([x, near * rng.choice([-1.0, 1.0], near.shape)]).astype(dtype).astype(np.float64)
+    x = x if signed else np.abs(x)
+    most = np.abs(x).max(axis=1)
+    worst = 0.0
+    for got in horner_orders(x, dtype):
+        off = np.abs(got - x.max(axis=1)) / np.maximum(most, 1e-3)
+        assert (off <= promised).all()
+        worst = max(worst, off.max())
+    assert worst >= promised / 4  # nor is it slack

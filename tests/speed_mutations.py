@@ -1,0 +1,154 @@
+"""Mutations of Horner plans, of costs, and of what is left out for speed; rows as in frontend_mutations.py."""
+
+from __future__ import annotations
+
+from frontend_mutations import tests
+
+HORNER = tests("plan/test_horner", "plans_for_any_size_are_right_at_every_size")
+TRAP = tests("plan/test_horner", "windows_of_9_of_windows_of_5_by_two_taps_are_wrong_near_the_border")
+
+PLANS = [
+    ("borders are not looked at", "plan/borders.py", "_covered(lines, length) != wanted", "not wanted", TRAP),
+    (
+        "only sizes without borders are looked at",
+        "plan/borders.py",
+        "first = max(1, extent - begin - end)",
+        "first = last",
+        TRAP,
+    ),
+    (
+        "a tap beyond the previous result reads its last element",
+        "plan/borders.py",
+        "before[at] if 0 <= at < len(before) else 0",
+        "before[min(max(at, 0), len(before) - 1)]",
+        TRAP,
+    ),
+    (
+        "a large size stands for another remainder",
+        "plan/borders.py",
+        "last - (last - size) % stride",
+        "1",
+        tests("plan/test_horner", "a_size_beyond_the_borders_stands_for_one_that_looks_alike"),
+    ),
+    (
+        "gaps wider than the windows, and there is no proof",
+        "plan/horner.py",
+        "if gap <= before]",
+        "]",
+        tests("plan/test_horner", "fewest_passes"),
+    ),
+    (
+        "results are not widened, so that some plans are none",
+        "plan/horner.py",
+        "dict.fromkeys((0, dilation, 2 * dilation, begin + end))",
+        "(0,)",
+        tests("plan/test_horner", "plans_for_one_size_are_right_at_that_size"),
+    ),
+    (
+        "a pool goes on from one that is not inside it",
+        "plan/horner.py",
+        "return begin <= our_begin and",
+        "return",
+        tests("plan/test_horner", "pools_that_cannot_go_on"),
+    ),
+    (
+        "a recalled plan is not proved",
+        "plan/horner.py",
+        'return Plan(window, "horner", tuple(made), sizes)',
+        'return Plan(made[0].window, "horner", tuple(made[:1]), sizes)',
+        tests("plan/test_horner", "a_plan_is_recalled_and_proved_anew"),
+    ),
+]
+
+PROGRAMS = "lowering/test_programs", "every_rule_form_scheme_and_gate"
+LOWERING = [
+    (
+        "a chain's differences the wrong way round",
+        "lowering/horner.py",
+        "combine([(1, x[j]), (-1, x[j - 1]), *inner])",
+        "combine([(-1, x[j]), (1, x[j - 1]), *inner])",
+        tests(*PROGRAMS),
+    ),
+    (
+        "a signed chain rounds like one of inputs >= 0",
+        "lowering/horner.py",
+        "(2.0, 3.0, 2.0) if signed else",
+        "(1.0, 1.0, 1.0) if signed else",
+        tests("test_numerics", "a_horner_chain"),
+    ),
+    (
+        "a zero in front is cut off without its padding",
+        "lowering/adapt.py",
+        "low, cut = min(ends[0], begin // d)",
+        "low, cut = ends[0]",
+        tests(*PROGRAMS),
+    ),
+    (
+        "a convolution with pads is called a copy",
+        "lowering/adapt.py",
+        "plain = set(node.window.strides) == {1} and not node.window.padded and",
+        "plain = set(node.window.strides) == {1} and",
+        tests("lowering/test_adapt", "copies_are_left_out"),
+    ),
+    (
+        "a frame without its pads",
+        "lowering/adapt.py",
+        "wider = tuple((begin + r, end + r)",
+        "wider = tuple((begin, end)",
+        tests("lowering/test_adapt", "frames"),
+    ),
+]
+
+CHOICE = [
+    (
+        "an Add is fused twice",
+        "cost.py",
+        "(isinstance(behind, Add) and others)",
+        "False",
+        tests("test_cost", "work_of_what_is_not_fused"),
+    ),
+    (
+        "rows that are skipped are read",
+        "cost.py",
+        "* _rows(node)",
+        "",
+        tests("test_cost", "strides_skip_rows_but_not_columns"),
+    ),
+    (
+        "what is there already is paid for again",
+        "choose.py",
+        "price = (price[0] - there[0], price[1] - there[1])",
+        "price = (price[0] + there[0], price[1])",
+        tests("onnx/test_siblings", "a_pyramid_computes_each_maximum_once"),
+    ),
+    (
+        "pools go on from others on signed input",
+        "choose.py",
+        'if facts.signed or edge.rule != "zero" or form',
+        "if form",
+        tests("onnx/test_siblings", "a_signed_pyramid_shares_nothing"),
+    ),
+    (
+        "nodes that are shared stand where the larger pool was",
+        "onnx/convert.py",
+        "first = min(shared.pools",
+        "first = max(shared.pools",
+        tests("onnx/test_siblings", "a_pyramid_computes_each_maximum_once"),
+    ),
+    (
+        "what was measured is forgotten",
+        "bench/tune.py",
+        "_write(self.path, self._known)",
+        "_write(self.path, {})",
+        tests("bench/test_tune", "a_choice_is_remembered_under_all_it_depends_on"),
+    ),
+    (
+        "wrong candidates are timed",
+        "bench/tune.py",
+        "<= 2 * reach",
+        ">= 0",
+        tests("bench/test_tune", "what_computes_something_else_is_not_timed"),
+    ),
+]
+
+MUTATIONS = [*PLANS, *LOWERING, *CHOICE]
