@@ -63,6 +63,13 @@ PLANS = [
 PROGRAMS = "lowering/test_programs", "every_rule_form_scheme_and_gate"
 LOWERING = [
     (
+        "a kernel longer than its taps is accepted",
+        "plan/model.py",
+        "if any(extent[axis] != window.extent[axis]",
+        "if any(extent[axis] < window.extent[axis]",
+        tests("plan/test_plans", "the_coverage_proof_rejects"),
+    ),
+    (
         "a chain's differences the wrong way round",
         "lowering/horner.py",
         "combine([(1, x[j]), (-1, x[j - 1]), *inner])",

@@ -62,7 +62,7 @@ def convert(
     Args:
         path: the model, ``.onnx``, ``.keras`` or ``.pt2`` (of torch.export); ``-`` is an ONNX file on standard input.
         output: the new file; by default `model.depool.onnx` (or .keras, .pt2) beside it; ``-`` is standard output.
-        scheme: which maxima: ``tree``, ``separable`` or ``auto``.
+        scheme: which maxima: ``tree``, ``separable``, ``horner``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense``, ``folded`` (into the batch, by Reshape) or ``auto``.
         target: what the consumer accepts: a preset's name (``depool targets`` lists them), a TOML file, or a `Target`.
@@ -78,7 +78,8 @@ def convert(
         allow_partial: leave refused pools as they are instead of failing.
         verify: check the result before it is written.
         certificate: prove the result over the reals as well, and write the certificate here.
-        tune: measure the candidates of each pool in ONNX Runtime and take the fastest, which differs between machines.
+        tune: measure the candidates of each pool in ONNX Runtime and take the fastest, which differs between machines;
+            pools that share their input share maxima instead.
         data: an .npz of inputs to verify with as well.
         force: overwrite an existing file.
         seed: of the verification's inputs.

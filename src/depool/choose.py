@@ -66,7 +66,7 @@ def synthesize(
 
     Args:
         spec: the pool.
-        scheme: ``tree``, ``separable``, ``shallow`` (fewest ReLU layers) or ``auto``.
+        scheme: ``tree``, ``separable``, ``horner`` (fewest passes), ``shallow`` (fewest ReLU layers) or ``auto``.
         form: ``branched``, ``concat``, ``sequential`` or ``auto``.
         target: a preset's name, a TOML file or a `Target`.
         sizes: the input's spatial sizes, None each where dynamic; all dynamic if not given.

@@ -19,7 +19,7 @@ WRITTEN, READ, TAP, SPREAD, APART = 1.0, 0.4, 0.25, 8.0, 4.0
 
 Where nothing is fused, a convolution writes as slowly as so many other passes (`APART`, PyTorch 2.13).
 
-Fitted to ONNX Runtime 1.32 on one thread, 58 geometries (docs/performance.md). A convolution of several maps per
+Fitted to ONNX Runtime 1.32 on one thread, some hundred programs of 58 geometries. A convolution of several maps per
 channel is no depthwise one, and runtimes have no fast way for it.
 """
 

@@ -178,6 +178,8 @@ def test_a_plan_is_recalled_and_proved_anew():
         [(kernel, strides, dilations, pads, taps[:-1]), *rest],
         [(kernel, (2, 2), dilations, pads, taps), *rest],
         [("x",), *rest],
+        [(kernel, (1.0, 1.0), dilations, pads, taps), *rest],
+        [(tuple(k + 2 for k in kernel), strides, dilations, pads, taps), *rest],
         [(kernel, strides, dilations, pads, ((0,),)), *rest],
     ):
         with pytest.raises(UsageError, match="do not make this pool"):

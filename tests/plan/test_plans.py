@@ -119,6 +119,11 @@ WRONG = {
         "SAME",
     ),
     "the other SAME": (SAME, [Stage(replace(SAME, pads="SAME_LOWER"), line(0, 1, 2, 3))], "pads"),
+    "a kernel longer than its taps": (
+        Window((3,), (1,), (1,), ((0, 0),)),
+        [Stage(window((5,)), line(0, 1, 2))],
+        "reach over",
+    ),
     "no stage": (POOL, None, "offsets"),
 }
 

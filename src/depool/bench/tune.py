@@ -146,6 +146,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, known: dict[str, Any]) -> None:
     """Replace the file as a whole; a folder that cannot be written to remembers nothing."""
+    name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
@@ -153,7 +154,8 @@ def _write(path: Path, known: dict[str, Any]) -> None:
             json.dump(known, file)
         Path(name).replace(path)
     except OSError:
-        return
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
 
 
 def _tuples(value: Any) -> Any:

@@ -52,7 +52,7 @@ def convert(
     Args:
         model: Functional, Sequential, or subclassed with get_config; built. It stays as it is. It is run once in
             evaluation, on random numbers, to see that its copy computes the same.
-        scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
+        scheme: which maxima: ``tree``, ``separable``, ``horner``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense``, ``folded`` (into one more spatial axis) or ``auto``, what is
             fast on the running backend.

@@ -2,9 +2,9 @@
 
     m_n = x_n,  m_j = x_j + r_(j+1),  r_j = r(m_j - x_(j-1)) = r((x_j - x_(j-1)) + r_(j+1)),  result x_0 + r_1
 
-No m_j but the result is written. Rounding: with r_(j+1) given, m_j is a maximum and lies in [-M, M]; so do, for inputs
->= 0, all partial sums of the three terms of r_j, in any order; else they are at most 3 M, and the whole at most 2 M.
-Errors of r_(j+1) pass on unamplified.
+No m_j but the result is written. Rounding: m_j is a maximum and lies in [-M, M]; so do, for inputs >= 0, all partial
+sums of the three terms of r_j, in any order; else they are at most 3 M, and the whole at most 2 M. An error of r_(j+1)
+enters each sum once, and passes on unamplified (docs/numerics.md).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def horner(stage: Stage, style: Branched, tap: Callable[[Index], Form], steps: l
     for j in range(len(x) - 1, 0, -1):
         difference = combine([(1, x[j]), (-1, x[j - 1]), *inner])
         inner = [(1, unit(build.relu(build.materialise([difference], window))))]
-    steps.append(roundings(len(x) - 1, signed=style.signed))
+    steps += roundings(len(x) - 1, signed=style.signed)
     return style.settle([combine([(1, x[0]), *inner], weight=1.0)], window)[0]
 
 
-def roundings(gates: int, *, signed: bool) -> Step:
-    """What a chain of so many gates rounds: two-term sums, each at most so many times M."""
+def roundings(gates: int, *, signed: bool) -> list[Step]:
+    """What a chain of so many gates rounds: two-term sums one after the other, each at most so many times M."""
     if gates < 2:
-        return Step(ulps=gates)  # the pair lemma
+        return [Step(ulps=gates)]  # the pair lemma
     first, partial, whole = (2.0, 3.0, 2.0) if signed else (1.0, 1.0, 1.0)
-    inner = ((2, partial), (2, whole)) * (gates - 1)
-    return Step(sums=((2, first), *inner, (2, 1.0)))
+    weights = [first, *([partial, whole] * (gates - 1)), 1.0]
+    return [Step(sums=((2, weight),)) for weight in weights]

@@ -23,7 +23,7 @@ def plan_all(
     Args:
         found: all pools of a model.
         choice: what the user asks for.
-        tuned: plans a pool that does not go on from another one.
+        tuned: plans a pool that shares its input with no other.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for i, item in enumerate(found):
@@ -35,7 +35,7 @@ def plan_all(
         given: list[Conversion] = []
         for i in sorted(sites, key=lambda i: (prod(sites[i].spec.kernel_shape), i)):
             try:
-                conversion = plan_site(sites[i], choice, tuple(given)) if given else tuned(sites[i], choice)
+                conversion = tuned(sites[i], choice) if len(sites) == 1 else plan_site(sites[i], choice, tuple(given))
             except Refused as refused:
                 made[i] = replace(refused.refusal, where=sites[i].where)
                 continue

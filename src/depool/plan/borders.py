@@ -8,7 +8,8 @@ pool's input that position p of a stage's result covers,
 and the last stage's c(i) must be the pool's window i, less its padding. With B and E the stages' pads added up and
 S the pool's dilated kernel, only outputs whose windows start before B - begin feel the near border, and they read at
 most S elements more. So from a size of B + S + E on, no output feels both borders, what happens at one depends on the
-distance to it alone, and sizes that differ by the pool's stride look alike. The sizes below are all sizes.
+distance to it alone, and sizes that differ by the pool's stride look alike. The sizes below are all sizes,
+but for those at which a window would hold padding alone: there the pool has no value.
 """
 
 from __future__ import annotations

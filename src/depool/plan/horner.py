@@ -2,9 +2,9 @@
 
     max(x0, ..., xn) = x0 + r((x1 - x0) + r((x2 - x1) + ... + r(xn - x(n-1))))
 
-is n + 1 convolutions of two taps at the strided resolution, and each sum and ReLU is fused into its convolution by
-runtimes: n + 1 passes over the data. A stage of r taps, gap d <= w, makes windows of w + (r - 1) d out of windows of w:
-windows of 13 take 8 passes, 1 -> 4 -> 13, where the taps one by one take 13.
+is n convolutions of two taps and one of one at the strided resolution, and each sum and ReLU is fused into its
+convolution by runtimes: n + 1 passes over the data. A stage of r taps, gap d <= w, makes windows of w + (r - 1) d out
+of windows of w: windows of 13 take 8 passes, 1 -> 4 -> 13, where the taps one by one take 13.
 
 A stage may be padded although others were before it; what it reads beyond their results is a padded 0. Where that
 would lose an element, results reach a little beyond the border (`widen`). `Plan` proves every candidate.
@@ -178,11 +178,17 @@ def recalled(window: Window, sizes: tuple[Size, ...], stages: Described) -> Plan
     Raises:
         UsageError: where it is none for this window.
     """
+    if not all(map(_whole_numbers, stages)):
+        raise UsageError("the stages do not make this pool: whole numbers are expected")
     try:
         made = [Stage(Window(k, s, d, pads), chain(taps), merged=True) for k, s, d, pads, taps in stages]
         return Plan(window, "horner", tuple(made), sizes)
     except (AssertionError, TypeError, ValueError, IndexError) as error:
         raise UsageError(f"the stages do not make this pool: {error}") from error
+
+
+def _whole_numbers(value: object) -> bool:
+    return all(map(_whole_numbers, value)) if isinstance(value, tuple) else type(value) is int
 
 
 def chain(taps: Sequence[Index]) -> Expr:

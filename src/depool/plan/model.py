@@ -124,7 +124,8 @@ class Plan:
 def prove_coverage(plan: Plan) -> None:
     """Prove by set algebra that the plan takes the maximum over exactly the pool's windows, or of that and 0.
 
-    Every gate is a maximum of its arguments; then three facts suffice: the composed offsets are the window's;
+    Every gate is a maximum of its arguments; then four facts suffice: the composed offsets are the window's, and the
+    kernels reach no further, so that there are as many outputs;
     per axis only the last stage that touches it has a stride, so output i starts at i * stride; and per axis
     only the first stage that touches it is padded, with the pool's pads, so every stage is defined wherever
     the next one reads it. Where a later one is padded as well, every position near the borders is proved instead.
@@ -137,6 +138,7 @@ def prove_coverage(plan: Plan) -> None:
     window, rank = plan.window, len(plan.window.kernel_shape)
     covered = {(0,) * rank}
     strides = (1,) * rank
+    extent = [1] * rank
     touched = [False] * rank
     late: set[int] = set()
     for stage in plan.stages:
@@ -157,12 +159,15 @@ def prove_coverage(plan: Plan) -> None:
             if padded and touched[axis]:
                 late.add(axis)
             touched[axis] |= moves or padded
+            extent[axis] += strides[axis] * (small.kernel_shape[axis] - 1) * small.dilations[axis]
         strides = tuple(s * t for s, t in zip(strides, small.strides, strict=True))
     wanted = set(product(*(range(0, k * d, d) for k, d in zip(window.kernel_shape, window.dilations, strict=True))))
     if covered != wanted:
         raise AssertionError(f"offsets {sorted(covered ^ wanted)[:4]} ... are covered wrongly")
     if strides != window.strides:
         raise AssertionError(f"strides {strides} are not the pool's {window.strides}")
+    if any(extent[axis] != window.extent[axis] for axis in range(rank) if axis not in late):
+        raise AssertionError(f"the stages' kernels reach over {extent} elements, the pool's over {window.extent}")
     _prove_pads(plan, late)
 
 

@@ -49,7 +49,7 @@ def convert(
             three times (four where its forwards call pooling functions), as copies, in evaluation and without
             gradients. Adaptive pools need them, and signed padded pools are cheaper with them; a pool that depends
             on their size refuses others. Only with them is the forward around the pools compared.
-        scheme: which maxima: ``tree``, ``separable``, ``shallow`` or ``auto``.
+        scheme: which maxima: ``tree``, ``separable``, ``horner``, ``shallow`` or ``auto``.
         form: ``branched``, ``concat`` (the published network), ``sequential`` or ``auto``.
         channels: ``grouped``, ``depthwise``, ``dense``, ``folded`` (into the batch) or ``auto``.
         target: what a consumer behind PyTorch accepts; asymmetric pads are always written as longer kernels.
