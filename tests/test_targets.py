@@ -170,8 +170,7 @@ def test_a_file_of_the_users_own(tmp_path):
     target = read(path)
     assert target == Target(
         "my-npu", "our board", groups=False, dilation=False, asymmetric_pads=False, auto_pad=False, branches=False,
-        reshape=False,
-        largest_kernel=3, messages={"groups": "E17"},
+        reshape=False, minimise="relus", largest_kernel=3, messages={"groups": "E17"},
     )  # fmt: skip
     assert named(str(path)) == target
     assert named(target) is target
