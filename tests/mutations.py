@@ -269,8 +269,8 @@ PLANS = (
     Mutation(
         "a stage without its stride, and there is no proof",
         "plan/separable.py",
-        "(stride if last else 1,)",
-        "(1,)",
+        "Window((k,), (stride,),",
+        "Window((k,), (1,),",
         case("none-plain-branched-separable-pair"),
         also=(("plan/model.py", "if strides != window.strides:", "if not strides:"),),
     ),

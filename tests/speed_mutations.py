@@ -24,13 +24,6 @@ PLANS = [
         TRAP,
     ),
     (
-        "a large size stands for another remainder",
-        "plan/borders.py",
-        "last - (last - size) % stride",
-        "1",
-        tests("plan/test_horner", "a_size_beyond_the_borders_stands_for_one_that_looks_alike"),
-    ),
-    (
         "gaps wider than the windows, and there is no proof",
         "plan/horner.py",
         "if gap <= before]",
@@ -43,13 +36,6 @@ PLANS = [
         "dict.fromkeys((0, dilation, 2 * dilation, begin + end))",
         "(0,)",
         tests("plan/test_horner", "plans_for_one_size_are_right_at_that_size"),
-    ),
-    (
-        "a pool goes on from one that is not inside it",
-        "plan/horner.py",
-        "return begin <= our_begin and",
-        "return",
-        tests("plan/test_horner", "pools_that_cannot_go_on"),
     ),
     (
         "a recalled plan is not proved",
@@ -127,13 +113,6 @@ CHOICE = [
         "price = (price[0] - there[0], price[1] - there[1])",
         "price = (price[0] + there[0], price[1])",
         tests("onnx/test_siblings", "a_pyramid_computes_each_maximum_once"),
-    ),
-    (
-        "pools go on from others on signed input",
-        "choose.py",
-        'if facts.signed or edge.rule != "zero" or form',
-        "if form",
-        tests("onnx/test_siblings", "a_signed_pyramid_shares_nothing"),
     ),
     (
         "nodes that are shared stand where the larger pool was",
