@@ -33,7 +33,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from depool.choose import Choice, FormName, Scheme, choose
+from depool.choice import Choice, FormName, Scheme
+from depool.choose import choose
 from depool.conversion import Conversion
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec

@@ -37,7 +37,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from depool.choose import FormName, synthesize
+from depool.choice import FormName
+from depool.choose import synthesize
 from depool.geometry import PoolSpec
 from depool.numerics import TYPES
 from depool.program import Array, Program

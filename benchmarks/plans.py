@@ -11,7 +11,8 @@ from __future__ import annotations
 from math import prod
 
 import depool
-from depool.choose import Choice, choose
+from depool.choice import Choice
+from depool.choose import choose
 from depool.conversion import Conversion
 from depool.cost import passes, work
 from depool.facts import InputFacts

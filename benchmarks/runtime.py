@@ -18,7 +18,7 @@ from rows import Effort, Row, rows_of
 from depool.bench.candidates import Converted, model_feeds, pool_cases, refuse_wrong
 from depool.bench.sessions import Bound
 from depool.bench.timing import Timings
-from depool.choose import Choice, Scheme
+from depool.choice import Choice, Scheme
 from depool.onnx import files
 from depool.onnx.convert import Options, convert_model
 from depool.onnx.find import Selection

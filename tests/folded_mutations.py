@@ -28,7 +28,7 @@ ONNX = [
     ),
     (
         "any target gets a Reshape",
-        "choose.py",
+        "choice.py",
         'if choice.channels == "folded" and not target.reshape:',
         'if choice.channels == "folded" and not target.name:',
         tests("onnx/test_folded", "targets_that_take_no_reshape_say_so[portable]"),

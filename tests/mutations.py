@@ -388,7 +388,7 @@ WIDE_GATES = (
     ),
     Mutation(
         "gate K for signed inputs",
-        "choose.py",
+        "choice.py",
         "EXACT_Y if facts.signed else exact_k(dtype)",
         "exact_k(dtype)",
         lowering("a_kernel_as_large_as_the_input_exactly"),
@@ -504,7 +504,7 @@ BORDERS = (
     ),
     Mutation(
         "mask with the plain gate",
-        "choose.py",
+        "choice.py",
         'choice.exact or edge.rule == "mask"',
         "choice.exact",
         case("mask-dynamic-branched-tree-Y"),
@@ -549,7 +549,7 @@ BORDERS = (
 LOWERING = (
     Mutation(
         "the shallow scheme takes a mask",
-        "choose.py",
+        "choice.py",
         '        if choice.scheme == "shallow":\n            raise Refused(',
         '        if choice.scheme == "shallow" and choice.exact:\n            raise Refused(',
         lowering("refusals"),

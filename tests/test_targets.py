@@ -11,7 +11,8 @@ import pytest
 from oracle import draw, pool
 
 import depool
-from depool.choose import Choice, choose
+from depool.choice import Choice
+from depool.choose import choose
 from depool.cli import app
 from depool.errors import FileError, Refused, UsageError
 from depool.facts import InputFacts

@@ -5,7 +5,8 @@ import pytest
 from crown import bounds
 from oracle import pool
 
-from depool.choose import Choice, choose
+from depool.choice import Choice
+from depool.choose import choose
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec
 from depool.target import PRESETS, Target

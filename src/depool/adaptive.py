@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy.typing as npt
 
 from depool.averages import in_pieces
-from depool.choose import Choice, choose, form_of, gates_of, layout
+from depool.choice import Choice, form_of, gates_of, layout
+from depool.choose import choose
 from depool.conversion import Conversion
 from depool.errors import Refused
 from depool.facts import InputFacts

@@ -8,7 +8,7 @@ from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
-from depool.choose import Channels, Choice, FormName, Scheme
+from depool.choice import Channels, Choice, FormName, Scheme
 from depool.errors import UsageError
 from depool.objects import Wishes
 from depool.onnx import files

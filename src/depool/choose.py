@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from math import inf, prod
 from operator import itemgetter
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from depool.averages import average
+from depool.choice import Channels, Choice, FormName, Scheme, form_of, gates_of, known_words, layout
 from depool.conversion import Conversion
 from depool.cost import effort, nominal
 from depool.errors import Refused, UsageError
 from depool.facts import InputFacts
-from depool.gates import CLOSING, EXACT_Y, PAIR, exact_k
 from depool.geometry import PoolSpec, Size, Window
 from depool.lowering.forms import Builder
 from depool.lowering.lower import adapted, lower
 from depool.lowering.padding import Border, border
-from depool.lowering.stages import Gates
 from depool.numerics import TYPES, Rounding
 from depool.plan.horner import Described, further, horner, recalled
 from depool.plan.model import Plan
@@ -31,22 +29,8 @@ from depool.plan.tree import PAIRINGS, tree
 from depool.program import Conv, Program, Relu, shifted
 from depool.target import Target, named
 
-Scheme = Literal["auto", "tree", "separable", "horner", "shallow"]
-FormName = Literal["auto", "branched", "concat", "sequential"]
-Channels = Literal["auto", "grouped", "depthwise", "dense", "folded"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the user asks for; `auto` leaves it to depool. With `relu` it is the pool and a ReLU before or behind it."""
-
-    scheme: Scheme = "auto"
-    form: FormName = "auto"
-    channels: Channels = "auto"
-    target: str | Target = "generic"
-    exact: bool = False
-    pairing: str = PAIRINGS[0]
-    relu: bool = False
+RANKED = 6
+"""How many candidates are kept for whoever wants to measure."""
 
 
 def synthesize(
@@ -156,10 +140,6 @@ def choices(
     ]  # fmt: skip
 
 
-RANKED = 6
-"""How many candidates are kept for whoever wants to measure."""
-
-
 def _relu_first(program: Program) -> Program:
     point = Builder(program.rank).point()
     copy = Conv(0, np.ones((1, 1, *point.kernel_shape)), point)  # so that it stays a chain of both in turn
@@ -201,23 +181,25 @@ def _ranked(
         made = lower(plan, edge, sizes, facts, form, gates, TYPES.get(dtype, dtype))
         return adapted(made, target, layout(choice, target), form)
 
-    found: list[tuple[tuple[float, float], Plan, Program]] = []
+    def price(program: Program) -> tuple[float, float]:
+        return effort(program, count, target.minimise, fuses=target.fuses)
+
+    found: list[tuple[tuple[float, ...], Plan, Program]] = []
     lacks: Refused | None = None
-    more = tuple(further(base, edge.window, sizes)) if base is not None and not stages else ()
     plans = [recalled(_inner(edge), sizes, stages)] if stages else _plans(choice, edge, sizes, form, target)
-    for plan in (*plans, *more):
+    more = list(further(base, edge.window, sizes)) if base is not None and not stages else []
+    there = price(written(base)) if base is not None and more else (0.0, 0.0)
+    for i, plan in enumerate(plans + more):
         try:
             program = written(plan)
         except Refused as refused:
             lacks = lacks or refused
             continue
-        price = effort(program, count, target.minimise, fuses=target.fuses)
-        if base is not None and plan in more:
-            there = effort(written(base), count, target.minimise, fuses=target.fuses)
-            price = (price[0] - there[0], price[1] - there[1])
+        paid = there if i >= len(plans) else (0.0, 0.0)
+        costs = tuple(new - old for new, old in zip(price(program), paid, strict=True))
         if choice.relu and not plan.floored:
             program = replace(program, nodes=(*program.nodes, Relu(len(program.nodes))))
-        found.append((price, plan, program))
+        found.append((costs, plan, program))
     if not found:
         raise lacks or AssertionError("no plan")
     return tuple((plan, program) for _, plan, program in sorted(found, key=itemgetter(0))[:RANKED])
@@ -243,52 +225,6 @@ def _base(
     return max(fit, key=lambda plan: prod(plan.window.kernel_shape), default=None)
 
 
-def gates_of(choice: Choice, edge: Border, facts: InputFacts, dtype: npt.DTypeLike) -> Gates:
-    """Pairs, and closing layers for the shallow scheme; exact ones where asked for or where a mask needs them."""
-    if choice.exact or edge.rule == "mask":
-        if choice.scheme == "shallow":
-            raise Refused(
-                "SHALLOW_NOT_EXACT",
-                "the five-way gate of the shallow scheme rounds, and a bit-exact gate is needed here "
-                "(--exact, or a signed border of dynamic size).",
-                "Use --scheme tree or separable, or leave out --exact.",
-            )
-        return {2: EXACT_Y if facts.signed else exact_k(dtype)}
-    return {2: PAIR, 7: CLOSING}
-
-
-def known_words(choice: Choice) -> None:
-    """Refuse words that mean nothing, and a pairing where no tree uses it."""
-    for what, said, words in (
-        ("scheme", choice.scheme, get_args(Scheme)),
-        ("form", choice.form, get_args(FormName)),
-        ("channel layout", choice.channels, get_args(Channels)),
-        ("pairing", choice.pairing, PAIRINGS),
-    ):
-        if said not in words:
-            raise UsageError(f"unknown {what} {said!r}; choose one of {', '.join(words)}")
-    if choice.pairing != PAIRINGS[0] and choice.scheme not in {"auto", "tree"}:
-        raise UsageError(f"pairing {choice.pairing} belongs to the tree; leave out --scheme {choice.scheme}")
-
-
-def form_of(choice: Choice, target: Target) -> str:
-    """The form asked for, or the target's best."""
-    if choice.form == "auto":
-        return target.form
-    if choice.form != "sequential" and not target.branches:
-        raise UsageError(f"target {target.name} takes no branches; use --form sequential, or leave it out")
-    return choice.form
-
-
-def layout(choice: Choice, target: Target) -> str:
-    """How kernels are widened to all channels."""
-    if choice.channels in {"grouped", "depthwise"} and not target.groups:
-        raise UsageError(f"target {target.name} takes no groups; use --channels dense, or leave it out")
-    if choice.channels == "folded" and not target.reshape:
-        raise UsageError(f"target {target.name} takes no Reshape; use --channels {target.channels}, or leave it out")
-    return target.channels if choice.channels == "auto" else choice.channels
-
-
 def _plans(choice: Choice, edge: Border, sizes: tuple[Size, ...], form: str, target: Target) -> list[Plan]:
     """The plans to choose from, on the window that is left once the border is in the data."""
     window = edge.window
@@ -305,10 +241,10 @@ def _plans(choice: Choice, edge: Border, sizes: tuple[Size, ...], form: str, tar
         return [separable(inner)]
     if choice.scheme == "shallow":
         return [with_relu(inner) if choice.relu and prod(inner.kernel_shape) == 4 else shallow(inner)]
-    few = list(horner(inner, sizes))
     if choice.scheme == "horner":
-        return few
-    return [separable(inner), *([tree(inner)] if small else []), *(few if form == "branched" else [])]
+        return list(horner(inner, sizes))
+    few = horner(inner, sizes) if form == "branched" else ()
+    return [separable(inner), *([tree(inner)] if small else []), *few]
 
 
 def _inner(edge: Border) -> Window:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from depool.choose import Choice
+from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import Refusal, UsageError
 from depool.geometry import Kind

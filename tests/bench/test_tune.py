@@ -8,7 +8,7 @@ import pytest
 import depool
 from depool.bench import tune
 from depool.bench.tune import Tuner, fastest
-from depool.choose import Choice
+from depool.choice import Choice
 from depool.onnx import files
 from depool.onnx.find import PoolSite, Selection, find, plan_site, ranked_site
 

@@ -11,7 +11,8 @@ from oracle import draw, pool
 
 import depool.keras
 from depool import NotConverted, PoolSpec
-from depool.choose import Choice, choose
+from depool.choice import Choice
+from depool.choose import choose
 from depool.facts import InputFacts
 from depool.geometry import Window
 from depool.keras.fast import fast_layout

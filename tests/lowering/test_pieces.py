@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from oracle import draw, pool, run
 
 from depool.adaptive import choose_adaptive
-from depool.choose import Choice, choose
+from depool.choice import Choice
+from depool.choose import choose
 from depool.errors import Refused
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec

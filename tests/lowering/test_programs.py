@@ -10,7 +10,8 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from oracle import DTYPES, KINDS, draw, empty, pool, run
 
-from depool.choose import Choice, choose, synthesize
+from depool.choice import Choice
+from depool.choose import choose, synthesize
 from depool.cost import work
 from depool.errors import Refused, UsageError
 from depool.facts import InputFacts

@@ -9,7 +9,8 @@ from onnx import parser
 
 import depool
 from depool import choose as choosing
-from depool.choose import Choice, choose
+from depool.choice import Choice
+from depool.choose import choose
 from depool.cost import relu_elements
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec

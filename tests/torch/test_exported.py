@@ -17,7 +17,7 @@ from torch import nn  # noqa: E402
 from torch.export import Dim  # noqa: E402
 
 import depool  # noqa: E402
-from depool.choose import Choice  # noqa: E402
+from depool.choice import Choice  # noqa: E402
 from depool.errors import FileError, NotConverted, UsageError  # noqa: E402
 from depool.objects import Wishes  # noqa: E402
 from depool.torch import exported  # noqa: E402

@@ -12,7 +12,7 @@ from depool.bench.candidates import Converted
 from depool.bench.machine import cpus, machine
 from depool.bench.measure import Measure, timed
 from depool.bench.results import CONVERTED, Bench
-from depool.choose import Channels, Choice, FormName, Scheme
+from depool.choice import Channels, Choice, FormName, Scheme
 from depool.errors import NotConverted, NotEqual, Refusal, UsageError
 from depool.onnx import files
 from depool.onnx.convert import Options, convert_model, quiet

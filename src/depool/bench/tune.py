@@ -22,7 +22,7 @@ import depool
 from depool.bench.machine import machine
 from depool.bench.sessions import Bound
 from depool.bench.timing import interleaved
-from depool.choose import Choice
+from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import DepoolError
 from depool.numerics import bound

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 from onnx import TensorProto, helper
 
-from depool.choose import Choice, FormName, Scheme
+from depool.choice import Choice, FormName, Scheme
 from depool.conversion import Conversion
 from depool.errors import NotConverted, Refusal
 from depool.explain.asked import Asked

@@ -9,7 +9,8 @@ from dataclasses import replace
 import keras
 
 from depool.adaptive import choose_adaptive
-from depool.choose import Channels, Choice, FormName, Scheme, choose
+from depool.choice import Channels, Choice, FormName, Scheme
+from depool.choose import choose
 from depool.conversion import Conversion
 from depool.errors import NotConverted, Refused, UsageError
 from depool.geometry import PoolSpec

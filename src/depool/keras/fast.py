@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import keras
 
-from depool.choose import Channels
+from depool.choice import Channels
 from depool.geometry import Kind
 from depool.keras.folded import MOST_AXES
 

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 import depool
-from depool.choose import Choice
+from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import FileError, NotConverted, NotEqual, Refusal, UsageError
 from depool.onnx import files

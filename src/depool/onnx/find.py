@@ -11,7 +11,8 @@ from pathlib import Path
 
 import onnx
 
-from depool.choose import Choice, choices
+from depool.choice import Choice
+from depool.choose import choices
 from depool.conversion import Conversion
 from depool.errors import Refusal, Refused, UsageError
 from depool.facts import InputFacts

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from depool.choose import Choice
+from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.cost import activation_elements, nominal
 from depool.errors import Refusal

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
-from depool.choose import Choice
+from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import Refusal, Refused
 from depool.onnx.find import Left, PoolSite, plan_site

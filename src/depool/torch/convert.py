@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depool.choose import Channels, Choice, FormName, Scheme
+from depool.choice import Channels, Choice, FormName, Scheme
 from depool.errors import Refusal, UsageError
 from depool.objects import Wishes
 from depool.target import Target

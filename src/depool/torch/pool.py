@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from depool.adaptive import choose_adaptive
-from depool.choose import Choice, choose
+from depool.choice import Choice
+from depool.choose import choose
 from depool.conversion import Conversion
 from depool.errors import Refused
 from depool.facts import InputFacts

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from depool.choose import Choice
+from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import DepoolError
 from depool.numerics import TYPES, statement
