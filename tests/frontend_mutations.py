@@ -144,7 +144,7 @@ SPLICE = [
     ),
     (
         "an absorbed Pad goes although it is an output",
-        "onnx/convert.py",
+        "onnx/place.py",
         "if name not in scope.outputs and all(",
         "if all(",
         tests("onnx/test_convert", "an_absorbed_pad_stays_for_its_other_readers"),

@@ -94,6 +94,13 @@ LOWERING = [
 
 CHOICE = [
     (
+        "nodes out of order are accepted",
+        "onnx/ensures.py",
+        "if name in scope.producers and name not in made:",
+        "if not scope.producers:",
+        tests("onnx/test_siblings", "nodes_out_of_order_are_no_conversion"),
+    ),
+    (
         "an Add is fused twice",
         "cost.py",
         "(isinstance(behind, Add) and others)",
@@ -116,7 +123,7 @@ CHOICE = [
     ),
     (
         "nodes that are shared stand where the larger pool was",
-        "onnx/convert.py",
+        "onnx/place.py",
         "first = min(shared.pools",
         "first = max(shared.pools",
         tests("onnx/test_siblings", "a_pyramid_computes_each_maximum_once"),

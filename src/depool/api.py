@@ -13,9 +13,10 @@ from depool.errors import UsageError
 from depool.objects import Wishes
 from depool.onnx import files
 from depool.onnx.convert import Options, Result, convert_file, quiet
-from depool.onnx.find import Selection
+from depool.onnx.find import Selection, plan_site
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
+from depool.onnx.siblings import Planner
 from depool.target import Target, named
 from depool.verification.layouts import Layouts
 from depool.verification.objects import verify_objects
@@ -121,7 +122,7 @@ def convert(
         seed,
         None if data is None else Path(data),
         None if certificate is None else Path(certificate),
-        tune,
+        _planner(tune=tune),
         fold,
     )
     return convert_file(str(path), None if output is None else str(output), options, progress)
@@ -267,6 +268,14 @@ def _file(path: Any) -> Framework:
             "depool.keras.convert"
         )
     return _framework(path)
+
+
+def _planner(*, tune: bool) -> Planner:
+    if not tune:
+        return plan_site
+    from depool.bench.tune import Tuner
+
+    return Tuner()
 
 
 def _onnx_only(**given: Any) -> None:

@@ -9,6 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import depool
+import depool.onnx.convert
+from depool.onnx.ensures import BrokenPromiseError
 
 
 def pyramid(order, *, relu=True, side=20, outputs=None):
@@ -102,3 +104,22 @@ def test_a_pool_that_is_skipped_is_not_gone_on_from(tmp_path):
     result = depool.convert(path, out, skip=["pool5"])
     assert result.verdict.equal is True
     assert [node.op_type for node in onnx.load(out).graph.node].count("MaxPool") == 1
+
+
+def test_nodes_out_of_order_are_no_conversion(tmp_path, monkeypatch):
+    """Neither onnx.checker nor ONNX Runtime minds them; another reader of the file may."""
+    put = depool.onnx.convert.put
+
+    def last_first(made):
+        put(made)
+        nodes = next(iter(made.values()))[0].scope.container.node
+        turned = list(nodes)[::-1]
+        del nodes[:]
+        nodes.extend(turned)
+
+    monkeypatch.setattr(depool.onnx.convert, "put", last_first)
+    path, out = tmp_path / "p.onnx", tmp_path / "o.onnx"
+    onnx.save(pyramid((5,)), path)
+    with pytest.raises(BrokenPromiseError, match="stands before what makes"):
+        depool.convert(path, out)
+    assert not out.exists()

@@ -30,6 +30,7 @@ from depool.onnx.find import PoolSite, plan_site, ranked_site
 from depool.onnx.splice import Names, Shared, emit
 from depool.plan.horner import Described, described
 from depool.program import Array
+from depool.target import named
 from depool.verification.oracle import CannotRunError
 
 SECONDS = 0.5
@@ -130,7 +131,7 @@ def _drawn(site: PoolSite) -> Array:
 def _key(site: PoolSite, choice: Choice) -> str:
     """All that the fastest program depends on."""
     here = machine()
-    wishes = (choice.scheme, choice.form, choice.channels, str(getattr(choice.target, "name", choice.target)))
+    wishes = (choice.scheme, choice.form, choice.channels, repr(named(choice.target)))
     facts = (site.facts.signed, site.facts.relu_follows, site.facts.lower if site.facts.signed else 0.0)
     pool = (astuple(site.spec), site.sizes, site.channels, facts, choice.exact or site.exact, choice.pairing)
     return json.dumps([depool.__version__, here.onnxruntime, here.cpu, wishes, pool], default=str)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,14 @@ from depool.errors import FileError, NotConverted, NotEqual, Refusal, UsageError
 from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
 from depool.onnx.ensures import check_written
-from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.onnx.fold import fold
 from depool.onnx.graph import subgraphs
+from depool.onnx.place import emitted, put
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, read_given, read_records, record_of, write_records
 from depool.onnx.shapes import forget_shapes
-from depool.onnx.siblings import plan_all
-from depool.onnx.splice import Names, Shared, emit
+from depool.onnx.siblings import Planner, plan_all
 from depool.record import Record
 from depool.target import named
 from depool.verification.verdict import Verdict
@@ -81,7 +80,7 @@ class Options:
         force: overwrite an existing file.
         seed, data: for the verification.
         certificate: where to write the proof.
-        tune: measure the best candidates for each pool in ONNX Runtime, and take the fastest.
+        plan: of one pool that shares its input with no other.
         fold: let pools become one with the convolutions next to them (see onnx/fold.py).
     """
 
@@ -95,7 +94,7 @@ class Options:
     seed: int = 0
     data: Path | None = None
     certificate: Path | None = None
-    tune: bool = False
+    plan: Planner = plan_site
     fold: bool = False
 
     @property
@@ -182,13 +181,7 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     previous = read_records(model)
     if previous and options.fold:
         raise UsageError("--fold: pools of this model were converted before; give --fold when converting the original")
-    if options.tune:
-        from depool.bench.tune import Tuner
-
-        progress("tuning", 0, 0)
-        planned = plan_all(found, options.choice, Tuner())
-    else:
-        planned = plan_all(found, options.choice)
+    planned = plan_all(found, options.choice, options.plan, progress)
     records: list[Record] = []
     conversions: list[Conversion] = []
     refusals: list[Refusal] = []
@@ -204,9 +197,8 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
             conversions.append(made)
     if refusals and not options.allow_partial:
         raise NotConverted(tuple(refusals))
-    done = _emitted(model, found, planned, progress)
-    for pools in reversed(done.values()):  # what is inside first: nodes are copied
-        _splice(pools)
+    for pools in reversed(emitted(model, found, planned, progress).values()):  # what is inside first: nodes are copied
+        put(pools)
     if any(conversion.spec.ceil_mode for conversion in conversions):
         _correct_shapes(model)
     if options.fold:
@@ -215,62 +207,6 @@ def convert_model(source: files.Source, options: Options, progress: Progress = q
     progress("converting", len(planned), len(planned))
     warned = caveats(model, source.folder, named(options.choice.target))
     return Result(model, None, tuple(records), tuple(conversions), tuple(refusals), tuple(left), warned)
-
-
-def _emitted(
-    model: onnx.ModelProto,
-    found: list[PoolSite | Left],
-    planned: Mapping[int, Conversion | Refusal],
-    progress: Progress,
-) -> dict[str, dict[str, tuple[PoolSite, list[onnx.NodeProto]]]]:
-    """Every pool's nodes, by scope and output; the weights are in the model.
-
-    Where pools share nodes, all of theirs stand at the first of them.
-    """
-    names = Names(model)
-    done: dict[str, dict[str, tuple[PoolSite, list[onnx.NodeProto]]]] = {}
-    there: dict[tuple[str, str], Shared] = {}
-    order = {id(item): i for i, item in enumerate(found)}
-    for count, (i, made) in enumerate(planned.items()):
-        progress("converting", count, len(planned))
-        site = found[i]
-        if isinstance(made, Refusal) or isinstance(site, Left):
-            continue
-        shared = there.setdefault((site.scope.path, site.source), Shared())
-        nodes, weights = emit(site, made, names, model.ir_version, shared)
-        if weights:  # a function has no initialisers, and its weights are among the nodes
-            site.scope.container.initializer.extend(weights)
-        done.setdefault(site.scope.path, {})[site.output] = (site, nodes)
-    for (path, _), shared in there.items():
-        if shared.reused:
-            here = done[path]
-            first = min(shared.pools, key=lambda output: order[id(here[output][0])])
-            whole = [node for output in shared.pools for node in here[output][1]]
-            for output in shared.pools:
-                here[output] = (here[output][0], whole if output == first else [])
-    return done
-
-
-def _splice(made: dict[str, tuple[PoolSite, list[onnx.NodeProto]]]) -> None:
-    """Rebuild one scope's node list once, each replacement where its output was made."""
-    sites = [site for site, _ in made.values()]
-    scope = sites[0].scope
-    gone = set(made)
-    for site in sites:
-        for name in reversed(site.inner):  # from the pool backwards: dead once nobody else reads it
-            if name not in scope.outputs and all(n.output[0] in gone for n in scope.consumers.get(name, [])):
-                gone.add(name)
-    nodes: list[onnx.NodeProto] = []
-    for node in scope.nodes:
-        name = next(filter(None, node.output), "")
-        if name in made:
-            nodes += made[name][1]
-        elif not name or name not in gone:
-            copy = onnx.NodeProto()
-            copy.CopyFrom(node)
-            nodes.append(copy)
-    del scope.container.node[:]
-    scope.container.node.extend(nodes)
 
 
 def _correct_shapes(model: onnx.ModelProto) -> None:

@@ -4,7 +4,8 @@
 2. outside the converted regions every node and weight is as it was, but for convolutions that records name as folded
 3. inside them stand only Conv, Relu, Add, Concat (QLinearConv on integers, Reshape in layout folded, Constant where
    the format needs it)
-4. onnx.checker, with full shape checks, finds nothing that it did not find before
+4. each node comes after those that it reads, where that was so before (neither onnx.checker nor ONNX Runtime insists)
+5. onnx.checker, with full shape checks, finds nothing that it did not find before
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class BrokenPromiseError(DepoolError):
 
 
 def check_written(original: files.Source, written: files.Source, path: Path, records: tuple[Record, ...]) -> None:
-    """Check the four points.
+    """Check the five points.
 
     Args:
         original: as it was, opset and input shapes already as the user asked.
@@ -43,10 +44,12 @@ def check_written(original: files.Source, written: files.Source, path: Path, rec
     Raises:
         BrokenPromiseError: where one fails.
     """
+    sorted_before = not any(out_of_order(original.model, original.folder))
     problems = [
         *changed_interface(original.model, written.model),
         *changed_elsewhere(original.model, written.model, original.folder, written.folder, records),
         *foreign_operators(original.model, written.model, written.folder, records),
+        *(out_of_order(written.model, written.folder) if sorted_before else ()),
     ]
     if problems:
         raise BrokenPromiseError(f"the conversion is not clean ({problems[0]}); please report this model")
@@ -108,6 +111,17 @@ def foreign_operators(
         folds = op_type == "Reshape" and count <= 2 * sum(record.layout == "folded" for record in records)
         if domain or not (op_type in ALLOWED or folds):
             yield f"{count} {op_type} added"
+
+
+def out_of_order(model: onnx.ModelProto, folder: Path) -> Iterator[str]:
+    """Nodes that stand before one that they read."""
+    for scope in scopes(model, folder):
+        made: set[str] = set()
+        for node in scope.nodes:
+            for name in node.input:
+                if name in scope.producers and name not in made:
+                    yield f"node {scope.path}{node.name or node.op_type} stands before what makes {name!r}"
+            made.update(node.output)
 
 
 def _same_node(one: onnx.NodeProto, other: onnx.NodeProto) -> bool:

@@ -1,6 +1,6 @@
 """Pools of one input: planned one after the other, so that a larger one goes on from the result of a smaller one.
 
-max over 9x9 from max over 5x5          a spatial pyramid (SPP) then computes each maximum once
+A spatial pyramid (SPP) then computes each maximum once: max over 9x9 from max over 5x5, max over 13x13 from that.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import Refusal, Refused
 from depool.onnx.find import Left, PoolSite, plan_site
+from depool.verification.verify import Progress
+
+Planner = Callable[[PoolSite, Choice], Conversion]
 
 
 def plan_all(
-    found: Sequence[PoolSite | Left], choice: Choice, tuned: Callable[[PoolSite, Choice], Conversion] = plan_site
+    found: Sequence[PoolSite | Left], choice: Choice, plan: Planner = plan_site, progress: Progress | None = None
 ) -> dict[int, Conversion | Refusal]:
     """How each pool becomes convolutions, or why not, by its place in `found`; a pool comes after what it goes on from.
 
     Args:
         found: all pools of a model.
         choice: what the user asks for.
-        tuned: plans a pool that shares its input with no other.
+        plan: of a pool that shares its input with no other.
+        progress: is told how far it is.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for i, item in enumerate(found):
@@ -34,8 +38,10 @@ def plan_all(
         sites = {i: site for i in group if isinstance(site := found[i], PoolSite)}
         given: list[Conversion] = []
         for i in sorted(sites, key=lambda i: (prod(sites[i].spec.kernel_shape), i)):
+            if progress is not None:
+                progress("planning", len(made), len(found))
             try:
-                conversion = tuned(sites[i], choice) if len(sites) == 1 else plan_site(sites[i], choice, tuple(given))
+                conversion = plan(sites[i], choice) if len(sites) == 1 else plan_site(sites[i], choice, tuple(given))
             except Refused as refused:
                 made[i] = replace(refused.refusal, where=sites[i].where)
                 continue
