@@ -119,9 +119,9 @@ def test_counterexample_goes_where_it_is_told(depool):
 
 
 def test_wrong_conversion_is_not_written(depool, monkeypatch):
-    from depool.onnx import convert
+    from depool.onnx import place
 
-    right = convert.emit
+    right = place.emit
 
     def wrong(*args):
         nodes, weights = right(*args)
@@ -129,7 +129,7 @@ def test_wrong_conversion_is_not_written(depool, monkeypatch):
         weights[0].CopyFrom(numpy_helper.from_array(array, weights[0].name))
         return nodes, weights
 
-    monkeypatch.setattr(convert, "emit", wrong)
+    monkeypatch.setattr(place, "emit", wrong)
     code, out, err = depool("convert", "digits.onnx")
     assert (code, out) == (1, "")
     assert "digits.depool.onnx: not written: 2 of 2 pools break their promise" in one_line(err)

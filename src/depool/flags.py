@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,3 +102,36 @@ def shapes(given: list[str] | None) -> dict[str, tuple[int, ...]] | None:
         if not name:
             raise UsageError(f"--shape {text}: give NAME:1,3,224,224")
     return found or None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ConversionFlags:
+    """The flags that say what is converted, and how; `inspect`, `convert` and `bench` share them."""
+
+    scheme: Scheme = "auto"
+    form: Form = "auto"
+    channels: Channels = "auto"
+    target: TargetName = "generic"
+    exact: Exact = False
+    pools: Pools = "max"
+    only: Only = None
+    skip: Skip = None
+    input_range: InputRange = None
+    assume_nonnegative: Nonnegative = False
+    shape: ShapeOption = None
+    opset: Opset = None
+
+    def arguments(self) -> dict[str, Any]:
+        """As the functions of the Python interface take them."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "shape"}
+        return given | {
+            "only": self.only or (),
+            "skip": self.skip or (),
+            "input_range": ranges(self.input_range),
+            "shapes": shapes(self.shape),
+        }
+
+
+PLAIN = ConversionFlags()
+"""No flag was given."""

@@ -309,9 +309,9 @@ def test_nothing_is_written_where_something_is_wrong(command, args, code, said):
 
 
 def test_a_broken_promise_leaves_no_report(command, monkeypatch):
-    from depool.onnx import convert
+    from depool.onnx import place
 
-    right = convert.emit
+    right = place.emit
 
     def wrong(*args):
         nodes, weights = right(*args)
@@ -319,7 +319,7 @@ def test_a_broken_promise_leaves_no_report(command, monkeypatch):
                                                          weights[0].name))  # fmt: skip
         return nodes, weights
 
-    monkeypatch.setattr(convert, "emit", wrong)
+    monkeypatch.setattr(place, "emit", wrong)
     assert command("convert", "digits.onnx", "--report", "r.html")[0] == 1
     assert not Path("r.html").exists()
     assert not Path("digits.depool.onnx").exists()
