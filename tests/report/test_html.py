@@ -14,7 +14,6 @@ import pytest
 from onnx import TensorProto, helper
 
 import depool
-from depool.cli import main
 from depool.geometry import Window
 from depool.numerics import Rounding
 from depool.program import Add, Conv, Program, Relu
@@ -83,17 +82,9 @@ def single(path, op, shape, kind=TensorProto.FLOAT, **attributes):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "digits.onnx").write_bytes(DIGITS.read_bytes())
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["depool", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return (stopped.value.code, *capsys.readouterr())
-
-    return run
+def command(request, place):
+    """The fixture `depool`, whose name is the package's here, beside the example model."""
+    return request.getfixturevalue("depool")
 
 
 @pytest.fixture(scope="module")
