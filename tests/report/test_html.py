@@ -82,8 +82,9 @@ def single(path, op, shape, kind=TensorProto.FLOAT, **attributes):
 
 
 @pytest.fixture
-def command(request, place):
+def command(request):
     """The fixture `depool`, whose name is the package's here, beside the example model."""
+    request.getfixturevalue("place")
     return request.getfixturevalue("depool")
 
 
