@@ -119,15 +119,9 @@ def _extent(window: PoolSpec | Window) -> tuple[int, ...]:
 def _read(sizes: tuple[Size, ...], window: Window) -> tuple[Size, ...]:
     """Sizes from which a convolution makes these."""
     return tuple(
-        None if n is None else max((n - 1) * s + e - sum(p), 1)
-        for n, s, e, p in zip(sizes, window.strides, window.extent, _pads(window), strict=True)
+        None if n is None else max((n - 1) * s + e - sum(window.pads_along(axis)), 1)
+        for axis, (n, s, e) in enumerate(zip(sizes, window.strides, window.extent, strict=True))
     )
-
-
-def _pads(window: Window) -> tuple[tuple[int, int], ...]:
-    if isinstance(window.pads, str):
-        raise AssertionError("pads are explicit where convolutions are folded")  # noqa: TRY004 - a mistake of the caller's
-    return window.pads
 
 
 def bounds(both: Joint, record: Record, pool: Callable[[Array], Array]) -> Callable[[Array], Array]:
