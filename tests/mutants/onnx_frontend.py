@@ -1,16 +1,8 @@
-"""Mutations of the ONNX frontend and of the verification, for mutations.py.
-
-Each is (name, file under src/depool, old text that occurs once, new text, pytest's node ids that must fail), in the
-order of `mutations.Mutation`'s fields.
-"""
+"""Mutations of the ONNX frontend; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 
-
-def tests(file: str, *names: str) -> tuple[str, ...]:
-    """Tests of one file."""
-    return tuple(f"tests/{file}.py::test_{name}" for name in names)
-
+from mutants.mutation import tests
 
 FIND = [
     (
@@ -196,224 +188,6 @@ FILES = [
     ),
 ]
 
-VERIFICATION = [
-    (
-        "a lower bound needs no licence",
-        "verification/pools.py",
-        "facts.lower > site.facts.lower or ",
-        "",
-        tests("verification/test_verify", "a_record_that_lies"),
-    ),
-    (
-        "not a number passes",
-        "verification/pools.py",
-        "wrong = ~(apart <= bound)",
-        "wrong = apart > bound",
-        tests("verification/test_verify", "not_a_number_is_not_equal"),
-    ),
-    (
-        "a replacement may hold any operator",
-        "verification/pools.py",
-        "    if foreign:\n",
-        "    if not model:\n",
-        tests("verification/test_verify", "a_region_replaced_by_another_pool"),
-    ),
-    (
-        "the convolutions are not run as users run them",
-        "verification/pools.py",
-        "for optimised in (False, True)]",
-        "for optimised in (False,)]",
-        tests("verification/test_verify", "the_oracle_runs_without_optimisations_and_the_convolutions_with_both"),
-    ),
-    (
-        "the oracle runs with optimisations",
-        "verification/oracle.py",
-        "level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL",
-        "level.ORT_ENABLE_ALL",
-        tests("verification/test_verify", "the_oracle_runs_without_optimisations_and_the_convolutions_with_both"),
-    ),
-    (
-        "one side's NaN is no difference",
-        "verification/compare.py",
-        "apart[np.isnan(apart)] = np.inf",
-        "apart[np.isnan(apart)] = 0",
-        tests("verification/test_compare", "what_is_not_finite"),
-    ),
-    (
-        "bfloat16 is measured in float16's last places",
-        "verification/compare.py",
-        "2.0 ** (exponent - 7)",
-        "2.0 ** (exponent - 10)",
-        tests("verification/test_compare", "one_unit_in_the_last_place"),
-    ),
-    (
-        "weights elsewhere are not compared",
-        "onnx/ensures.py",
-        "yield from _changed_weights(",
-        "yield from (lambda *_: ())(",
-        tests("verification/test_verify", "a_weight_changed_elsewhere"),
-    ),
-    (
-        "verify forgets the shapes that were fixed",
-        "verification/verify.py",
-        "prepared(original.model, given.shapes, given.opset)",
-        "prepared(original.model, (), given.opset)",
-        tests("onnx/test_convert", "shapes_fix_the_declared_input"),
-    ),
-    (
-        "spikes are as low as the rest",
-        "verification/inputs.py",
-        "values[(row, *lattice)] = high",
-        "values[(row, *lattice)] = low",
-        tests("verification/test_inputs", "spikes_stand_once_in_every_window_at_every_place"),
-    ),
-    (
-        "spikes stand on a lattice too narrow",
-        "verification/inputs.py",
-        "min((k - 1) * d + 1 + s, n)",
-        "min(k, n)",
-        tests("verification/test_inputs", "spikes_stand_once_in_every_window_at_every_place"),
-    ),
-    (
-        "inputs leave the declared range",
-        "verification/inputs.py",
-        "np.clip(np.clip(values, -top, top), record.facts.lower, record.facts.upper)",
-        "np.clip(values, -top, top)",
-        tests("verification/test_inputs", "inputs_stay_inside_the_facts"),
-        (("verification/inputs.py", "np.where(outside, np.clip(folded, low, high), values)", "values"),),
-    ),
-    (
-        "a stated tolerance is not applied",
-        "verification/judge.py",
-        "if any(c.within is False for c in checks):",
-        "if any(c.within is None for c in checks):",
-        tests("verification/test_verify", "models_without_records_are_compared_at_a_tolerance"),
-    ),
-    (
-        "data outside the declared range pass for equal",
-        "verification/judge.py",
-        "if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given or whole.ranges)):",
-        "if not records and not checks:",
-        tests("verification/test_verify", "data_outside_the_declared_range_break_an_assumption_not_the_conversion"),
-        (("verification/judge.py", "if whole.undeclared:", "if not records and not checks:"),),
-    ),
-    (
-        "given data are not held against the declared range of the inputs",
-        "verification/judge.py",
-        "if whole.undeclared:",
-        "if not records and not checks:",
-        tests("onnx/test_safety", "given_data_are_held_against_the_declared_range"),
-    ),
-    (
-        "drawn inputs outside what was declared pass for equal",
-        "verification/judge.py",
-        "broken_assumptions(records, whole.given or whole.ranges)):",
-        "broken_assumptions(records, whole.given)):",
-        tests("onnx/test_safety", "a_declaration_that_does_not_hold_is_never_called_equal"),
-    ),
-    (
-        "a link is replaced by the file",
-        "onnx/files.py",
-        "written[-1].replace(path.resolve())",
-        "written[-1].replace(path)",
-        tests("onnx/test_safety", "a_link_stays_and_what_it_points_to_is_written"),
-    ),
-]
-
-KERAS = [
-    (
-        "a leaky ReLU counts as one",
-        "keras/facts.py",
-        "return op.negative_slope == 0 and op.threshold >= 0 and not cut",
-        "return op.threshold >= 0 and not cut",
-        tests("keras/test_keras_facts", "what_is_not_known_is_signed[leaky]"),
-    ),
-    (
-        "a constant beside the tensors of a graph is not seen",
-        "keras/graph.py",
-        "if _reads_more(node):",
-        "if not node.input_tensors:",
-        tests("keras/test_keras_facts", "what_is_not_known_is_signed[times a constant]"),
-    ),
-    (
-        "one call speaks for all",
-        "keras/find.py",
-        "joined([call.facts for call in calls])",
-        "calls[0].facts",
-        tests("keras/test_keras_facts", "what_is_not_known_is_signed[nested]"),
-    ),
-    (
-        "a mask before an average is not seen",
-        "keras/find.py",
-        "if found.averages_a_mask and any(call.masked for call in calls):",
-        "if found.averages_a_mask and not calls:",
-        tests("keras/test_keras_convert", "a_refusal_names_code_layer_and_remedy[MASKED]"),
-    ),
-    (
-        "a pool computes in the type of its input, whatever its policy",
-        "keras/find.py",
-        'return str(found.op.compute_dtype) if layer and "float" in call.dtype else call.dtype',
-        "return call.dtype if layer else str(call.dtype)",
-        tests("keras/test_keras_convert", "dtype_policies_are_kept_and_constants_fit_them[float16]"),
-    ),
-    (
-        "a layer's own code calls its pool with the sizes seen, and no others",
-        "keras/convert.py",
-        "if site.inside and any(site.sizes):",
-        "if site.inside and not site.sizes:",
-        tests("keras/test_keras_convert", "a_subclassed_model_gets_its_layers_exchanged"),
-    ),
-    (
-        "the pools' kernels are trained with the rest",
-        "keras/rebuild.py",
-        "        made.trainable = False\n",
-        "        made.trainable = True\n",
-        tests("keras/test_keras_convert", "trainable_flags_are_kept[frozen3]"),
-    ),
-    (
-        "what a class writes into files is not copied",
-        "keras/rebuild.py",
-        "        _same_state(a, b)\n",
-        "        _same_state(a, a)\n",
-        tests("keras/test_keras_copies", "adapted_means_are_kept"),
-    ),
-    (
-        "a copy that computes something else is taken",
-        "keras/equality.py",
-        "    if not _same(wanted, got) and _same(",
-        "    if got is None and _same(",
-        tests("keras/test_keras_copies", "a_copy_that_computes_something_else_is_refused[a call replaced-static]"),
-    ),
-    (
-        "looking at a copy moves the model's random seeds",
-        "keras/equality.py",
-        "with keras.StatelessScope():",
-        "with keras.name_scope(model.name):",
-        tests("keras/test_keras_copies", "looking_at_a_copy_changes_nothing_and_asks_for_nothing_impossible"),
-    ),
-    (
-        "a pool whose call was replaced counts as Keras' own",
-        "keras/find.py",
-        'if "call" in vars(found.op):',
-        'if "call" in vars(type(found)):',
-        tests("keras/test_keras_copies", "a_pool_with_a_call_of_its_own_is_refused_and_keeps_it"),
-    ),
-    (
-        "the second conversion forgets the first",
-        "keras/convert.py",
-        "(*earlier.records, *(",
-        "(*earlier.records[:0], *(",
-        tests("keras/test_keras_convert", "a_second_conversion_tells_of_both"),
-    ),
-    (
-        "pads at the two ends change places",
-        "keras/build.py",
-        'return "valid", window.pads',
-        'return "valid", tuple(pair[::-1] for pair in window.pads)',
-        tests("keras/test_keras_convert", "nested_and_shared_models_keep_their_structure"),
-    ),
-]
-
 FOLD = [
     (
         "composed taps stand as if the first had no strides",
@@ -508,4 +282,9 @@ FOLD = [
     ),
 ]
 
-MUTATIONS = (*FIND, *SPLICE, *FILES, *VERIFICATION, *KERAS, *FOLD)
+MUTATIONS = (
+    *FIND,
+    *SPLICE,
+    *FILES,
+    *FOLD,
+)

@@ -1,8 +1,8 @@
-"""Mutations of what a terminal shows and a pipe does not, for mutations.py; rows as in frontend_mutations.py."""
+"""Mutations of what a terminal shows and a pipe does not; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 
-from frontend_mutations import tests
+from mutants.mutation import tests
 
 TERMINAL = [
     (

@@ -1,8 +1,8 @@
-"""Mutations of Horner plans, of costs, and of what is left out for speed; rows as in frontend_mutations.py."""
+"""Mutations of Horner plans, of costs, and of what is left out for speed; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 
-from frontend_mutations import tests
+from mutants.mutation import tests
 
 HORNER = tests("plan/test_horner", "plans_for_any_size_are_right_at_every_size")
 TRAP = tests("plan/test_horner", "windows_of_9_of_windows_of_5_by_two_taps_are_wrong_near_the_border")

@@ -1,8 +1,8 @@
-"""Mutations of the layout `folded`, for mutations.py. The rows are as in frontend_mutations.py."""
+"""Mutations of the layout `folded`; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 
-from frontend_mutations import tests
+from mutants.mutation import tests
 
 ONNX = [
     (

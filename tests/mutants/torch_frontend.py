@@ -6,7 +6,7 @@ order of `mutations.Mutation`'s fields.
 
 from __future__ import annotations
 
-from frontend_mutations import tests
+from mutants.mutation import tests
 
 HOLDS = "torch/test_torch_facts"
 CONVERT = "torch/test_torch_convert"

@@ -1,11 +1,8 @@
-"""Mutations of the timing of models, for mutations.py.
-
-The rows are as in frontend_mutations.py.
-"""
+"""Mutations of the timing of models; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 
-from frontend_mutations import tests
+from mutants.mutation import tests
 
 MUTATIONS = [
     (

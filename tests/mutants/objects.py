@@ -1,11 +1,8 @@
-"""Mutations of the verification of model objects and of files of PyTorch and Keras, for mutations.py.
-
-The rows are as in frontend_mutations.py.
-"""
+"""Mutations of the verification of model objects and of files of PyTorch and Keras; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 
-from frontend_mutations import tests
+from mutants.mutation import tests
 
 LAYOUTS = [
     (

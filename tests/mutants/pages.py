@@ -1,11 +1,8 @@
-"""Mutations of the report and the explainer, for mutations.py; the rows are as in frontend_mutations.py.
-
-What only a browser can notice (tests/browser) is not among them.
-"""
+"""Mutations of the report and the explainer; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 
-from frontend_mutations import tests
+from mutants.mutation import tests
 
 HISTOGRAM = [
     (
