@@ -1,4 +1,4 @@
-"""Mutations of the verification of model objects and of files of PyTorch and Keras; rows in the order of `Mutation`'s fields."""
+"""Mutations of how model objects, and files of them, are verified; rows in the order of `Mutation`'s fields."""
 
 from __future__ import annotations
 

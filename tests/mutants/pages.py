@@ -1,4 +1,7 @@
-"""Mutations of the report and the explainer; rows in the order of `Mutation`'s fields."""
+"""Mutations of the report and the explainer; rows in the order of `Mutation`'s fields.
+
+What only a browser can notice (tests/browser) is not among them.
+"""
 
 from __future__ import annotations
 
