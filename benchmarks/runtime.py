@@ -19,9 +19,12 @@ from depool.bench.candidates import Converted, model_feeds, pool_cases, refuse_w
 from depool.bench.sessions import Bound
 from depool.bench.timing import Timings
 from depool.choice import Choice, Scheme
+from depool.choose import RANKED
+from depool.conversion import Conversion
 from depool.onnx import files
 from depool.onnx.convert import Options, convert_model
-from depool.onnx.find import Selection
+from depool.onnx.find import PoolSite, Selection, ranked_site
+from depool.onnx.siblings import Planner
 from depool.verification.models import Feeds
 
 NATIVE, OURS, PUBLISHED, OTHER = "native", "depool", "published network", "dense sequential"
@@ -53,9 +56,20 @@ def wild(effort: Effort) -> Iterator[Row]:
 
 
 def grid(effort: Effort) -> Iterator[Row]:
-    """Pools and nothing else: depool's choice beside all that it could have chosen by name."""
+    """Pools and nothing else: depool's choice beside the next best by cost, and all that can be chosen by name."""
+    ranks = {f"candidate {rank + 1}": _ranked(rank) for rank in range(1, RANKED)}
     for geometry in GRID:
-        yield from _compared("grid", geometry.name, _pool(geometry), _choices(geometry), effort)
+        yield from _compared("grid", geometry.name, _pool(geometry), _choices(geometry), effort, planners=ranks)
+
+
+def _ranked(rank: int) -> Planner:
+    """Takes the candidate of this rank, or the last one."""
+
+    def plan(site: PoolSite, choice: Choice) -> Conversion:
+        found = ranked_site(site, choice)
+        return found[min(rank, len(found) - 1)]
+
+    return plan
 
 
 def context(effort: Effort) -> Iterator[Row]:
@@ -79,7 +93,7 @@ def against_peer(effort: Effort) -> Iterator[Row]:
     """A dense sequential rewriting with three maps per pair; its ratio is to depool's time."""
     for geometry in PEER:
         model = _pool(geometry)
-        source, found, feeds = _converted(model, {OURS: Choice()}, signed=False)
+        source, found, feeds = _converted(model, {OURS: Choice()}, {}, signed=False)
         pads = () if isinstance(geometry.pads, str) else geometry.pads
         other = peer(geometry.shape, geometry.kernel, geometry.strides, pads)
         _check_on_integers(model, {OTHER: other}, feeds)
@@ -116,10 +130,11 @@ def _compared(
     effort: Effort,
     *,
     signed: bool = False,
+    planners: Mapping[str, Planner] | None = None,
     others: Mapping[str, onnx.ModelProto] | None = None,
 ) -> list[Row]:
     """Native against conversions, all checked; conversions that come out alike are timed once."""
-    source, found, feeds = _converted(model, choices, signed=signed)
+    source, found, feeds = _converted(model, choices, planners or {}, signed=signed)
     alike: dict[bytes, list[str]] = {}
     for one in found:
         alike.setdefault(one.source.model.graph.SerializeToString(deterministic=True), []).append(one.name)
@@ -129,12 +144,16 @@ def _compared(
         _check_on_integers(source.model, others, feeds)
     timings = _timed(models, feeds, effort)
     shown = {name: timings.seconds[first] for first, names in once.items() for name in names}
-    ordered = {name: (timings.seconds | shown)[name] for name in (NATIVE, *choices, *(others or {}))}
+    ordered = {name: (timings.seconds | shown)[name] for name in (NATIVE, *choices, *(planners or {}), *(others or {}))}
     return rows_of(section, case, Timings(ordered), NATIVE)
 
 
 def _converted(
-    model: onnx.ModelProto | files.Source, choices: Mapping[str, Choice], *, signed: bool
+    model: onnx.ModelProto | files.Source,
+    choices: Mapping[str, Choice],
+    planners: Mapping[str, Planner],
+    *,
+    signed: bool,
 ) -> tuple[files.Source, list[Converted], Feeds]:
     """The model, its conversions, every pool of which gives what the native one gives, and an input.
 
@@ -145,9 +164,12 @@ def _converted(
     feeds = model_feeds(source.model, {}, {}, seed=0)
     if not signed:
         feeds = {name: np.abs(x) for name, x in feeds.items()}
+    selection = Selection(nonnegative=not signed)
+    wishes = {name: Options(choice, selection) for name, choice in choices.items()}
+    wishes |= {name: Options(Choice(), selection, plan=plan) for name, plan in planners.items()}
     found = []
-    for name, choice in choices.items():
-        made = convert_model(source, Options(choice, Selection(nonnegative=not signed)))
+    for name, options in wishes.items():
+        made = convert_model(source, options)
         found.append(Converted.of(name, replace(source, model=made.model), made.records))
     for case in pool_cases(source, found, feeds, 0):
         outputs = {name: next(iter(Bound(cut, case.feeds, 1).outputs.values())) for name, cut in case.models.items()}
