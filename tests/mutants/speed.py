@@ -85,10 +85,31 @@ LOWERING = [
     ),
     (
         "a frame without its pads",
-        "lowering/adapt.py",
-        "wider = tuple((begin + r, end + r)",
-        "wider = tuple((begin, end)",
-        tests("lowering/test_adapt", "frames"),
+        "torch/framing.py",
+        "(begin + ring * d, end + ring * d)",
+        "(begin, end)",
+        tests("torch/test_framing", "the_sums_stay_and_no_pads_reach_beyond_the_kernel[2]"),
+    ),
+    (
+        "a sum is written over what something else reads",
+        "torch/steps.py",
+        "isinstance(node, Conv | Add) and readers[i] == 1",
+        "isinstance(node, Conv | Add)",
+        tests("torch/test_steps", "what_is_read_again_is_not_written_over"),
+    ),
+    (
+        "a sum is written over what a ReLU's gradient needs",
+        "torch/steps.py",
+        "isinstance(node, Conv | Add) and readers[i] == 1",
+        "not isinstance(node, Concat) and readers[i] == 1",
+        tests("torch/test_torch_pool", "gradients_are_the_native_ones_where_the_maximum_is_unique"),
+    ),
+    (
+        "the result is not given back in the order of its input",
+        "torch/pool.py",
+        "self._run(last).contiguous()",
+        "self._run(last)",
+        tests("torch/test_torch_pool", "nothing_that_others_read_is_written_over"),
     ),
 ]
 

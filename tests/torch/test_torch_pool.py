@@ -158,6 +158,26 @@ def test_meta_and_deepcopy_and_saving():
     assert copy.deepcopy(model).to("meta")(x.to("meta")).device.type == "meta"
 
 
+@pytest.mark.parametrize(
+    "way", [{"form": "branched"}, {"form": "concat"}, {"exact": True}, {"form": "sequential"}], ids=str
+)
+@pytest.mark.parametrize("name", ["2x2", "3x3 padded", "adaptive"])
+def test_nothing_that_others_read_is_written_over(name, way):
+    """Sums and ReLUs are computed in place; the caller's tensor is not theirs, in either memory format."""
+    pool = POOLS[name].float()
+    x = torch.randn(2, 3, 7, 6, generator=torch.Generator().manual_seed(0)).abs().floor_divide(0.01)
+    model = depool.torch.convert(pool, x, assume_nonnegative=True, **way)
+    assert any(getattr(step, "in_place", False) for step in model.steps)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = x.to(memory_format=layout)
+        with torch.no_grad():
+            results = [model(given), model(given)]
+        assert torch.equal(given, x)
+        for y in results:
+            assert torch.equal(y, pool(x))
+            assert y.is_contiguous(memory_format=layout)
+
+
 def test_channels_last_is_kept():
     x = torch.randn(2, 4, 8, 8).to(memory_format=torch.channels_last)
     for given in (x, None):

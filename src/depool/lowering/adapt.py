@@ -129,30 +129,16 @@ def _depthwise(build: Builder, node: Conv, row: int, sources: list[Ref]) -> Ref:
 
 
 def without_copies(program: Program) -> Program:
-    """Without the convolutions that copy their input, conv(x; 1) = x, but for the last.
-
-    One that copies into a larger frame, w[0] = 1 with pads (b, e), is said as w = (0, 1, 0) with pads (b + 1, e + 1):
-    PyTorch has a path of its own for kernels of one element at stride 1, thirty times slower.
-    """
+    """Without the convolutions that copy their input, conv(x; 1) = x, but for the last."""
     nodes: list[Node] = []
     refs: list[Ref] = [0]
     for i, node in enumerate(program.nodes):
         if isinstance(node, Conv) and i < len(program.nodes) - 1 and _copies(node):
             refs.append(refs[node.source])
             continue
-        nodes.append(_reading(_framed(node), refs))
+        nodes.append(_reading(node, refs))
         refs.append(len(nodes))
     return replace(program, nodes=tuple(nodes))
-
-
-def _framed(node: Node) -> Node:
-    if not isinstance(node, Conv) or max(*node.window.kernel_shape, *node.window.strides) > 1:
-        return node
-    pads = node.window.explicit_pads(())
-    ring = [1 if any(p) else 0 for p in pads]
-    kernel = np.pad(node.kernel, ((0, 0), (0, 0), *((r, r) for r in ring)))
-    wider = tuple((begin + r, end + r) for r, (begin, end) in zip(ring, pads, strict=True))
-    return replace(node, kernel=kernel, window=replace(node.window, kernel_shape=kernel.shape[2:], pads=wider))
 
 
 def _copies(node: Conv) -> bool:

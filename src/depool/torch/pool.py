@@ -146,7 +146,7 @@ class ConvPool(nn.Module):
             self._adopt(x.dtype)
         kind = x.device.type
         if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
-            return self._run(x)
+            return self._in_channels_last(x) if self._pays_reordering(x) else self._run(x)
         if not torch.compiler.is_compiling():
             warnings.warn(
                 f"autocast is on: the layers before this pool round to {torch.get_autocast_dtype(kind)}; the pool "
@@ -156,6 +156,17 @@ class ConvPool(nn.Module):
             )
         with torch.autocast(kind, enabled=False):
             return self._run(x)
+
+    @torch.jit.unused
+    def _pays_reordering(self, x: Tensor) -> bool:
+        """Whether each of the convolutions would reorder its input and its output: oneDNN's do in NCHW."""
+        images = x.is_cpu and x.dtype == torch.float32 and x.dim() == self.rank + 2 == 4 and x.is_contiguous()
+        return images and not self.folded and not torch.compiler.is_compiling()
+
+    @torch.jit.unused
+    def _in_channels_last(self, x: Tensor) -> Tensor:
+        last = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # vmap takes no memory_format
+        return self._run(last).contiguous()
 
     def _adopt(self, dtype: torch.dtype) -> None:
         """Plan again for a type with more digits than the weights have, since the native pool takes any."""

@@ -1,5 +1,9 @@
-"""The nodes of a program as modules, each from the tensors computed so far to one more."""
+"""The nodes of a program as modules, each from the tensors computed so far to one more.
 
+A ReLU or a sum is written over the result of a convolution or of a sum that nothing else reads: autograd keeps neither.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -7,7 +11,8 @@ from torch import Tensor, nn
 
 from depool.conversion import Conversion
 from depool.layout import WideConv, widen
-from depool.program import Add, Array, Concat, Conv, Node, Program, sources
+from depool.program import Add, Array, Concat, Conv, Node, Program, Ref, sources
+from depool.torch.framing import framed
 from depool.torch.full_precision import convolution
 
 
@@ -68,13 +73,15 @@ class ConvStep(Step):
 class ReluStep(Step):
     """r(x) = max(x, 0)."""
 
-    def __init__(self, slot: int, source: int) -> None:
+    def __init__(self, slot: int, source: int, *, in_place: bool) -> None:
         super().__init__(slot)
         self.source = source
+        self.in_place = in_place
 
     def forward(self, values: list[Tensor]) -> Tensor:
         """Rectify."""
-        return torch.relu(values[self.source])
+        x = values[self.source]
+        return torch.relu_(x) if self.in_place else torch.relu(x)
 
     def extra_repr(self) -> str:
         """Where from and where to."""
@@ -82,16 +89,18 @@ class ReluStep(Step):
 
 
 class AddStep(Step):
-    """The sum of two tensors."""
+    """The sum of two tensors; in place, it is the left one's."""
 
-    def __init__(self, slot: int, left: int, right: int) -> None:
+    def __init__(self, slot: int, left: int, right: int, *, in_place: bool) -> None:
         super().__init__(slot)
         self.left = left
         self.right = right
+        self.in_place = in_place
 
     def forward(self, values: list[Tensor]) -> Tensor:
         """Add."""
-        return values[self.left] + values[self.right]
+        left, right = values[self.left], values[self.right]
+        return left.add_(right) if self.in_place else left + right
 
     def extra_repr(self) -> str:
         """Where from and where to."""
@@ -123,25 +132,33 @@ def steps_of(conversion: Conversion, channels: int, like: Tensor) -> list[Step]:
         channels: C; 1 where channels are folded into the batch; 0 where they are counted when they come.
         like: a tensor of the wanted type and device.
     """
-    program = conversion.program
+    program = framed(conversion.program)
     wide = widen(program, channels or 1, conversion.channels)
-    slots = _slots(program)
+    slots, free = _slots(program), _free(program)
     steps: list[Step] = []
     for i, (node, conv) in enumerate(zip(program.nodes, wide, strict=True)):
-        slot, read = slots[i + 1], [slots[ref] for ref in sources(node)]
+        slot = slots[i + 1]
+        read = [slots[ref] for ref in sources(node)]
         if isinstance(node, Conv) and conv is not None:
             steps.append(ConvStep(slot, read[0], node, conv, any_channels=not channels, like=like))
         else:
-            steps.append(_plain_step(node, slot, read))
+            steps.append(_plain_step(node, slot, read, [ref in free for ref in sources(node)]))
     return steps
 
 
-def _plain_step(node: Node, slot: int, read: Sequence[int]) -> Step:
-    if isinstance(node, Add):
-        return AddStep(slot, read[0], read[1])
+def _plain_step(node: Node, slot: int, read: Sequence[int], free: Sequence[bool]) -> Step:
     if isinstance(node, Concat):
         return ConcatStep(slot, list(read), 1 + node.axis)
-    return ReluStep(slot, read[0])
+    if isinstance(node, Add):
+        left, right = reversed(read) if free[1] and not free[0] else read
+        return AddStep(slot, left, right, in_place=any(free))
+    return ReluStep(slot, read[0], in_place=free[0])
+
+
+def _free(program: Program) -> set[Ref]:
+    """What may be written over by its reader: results of convolutions and sums that are read once."""
+    readers = Counter(ref for node in program.nodes for ref in sources(node))
+    return {i for i, node in enumerate(program.nodes, 1) if isinstance(node, Conv | Add) and readers[i] == 1}
 
 
 def _slots(program: Program) -> list[int]:
