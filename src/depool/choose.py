@@ -14,12 +14,13 @@ from depool.averages import average
 from depool.choice import Channels, Choice, FormName, Scheme, form_of, gates_of, known_words, layout
 from depool.conversion import Conversion
 from depool.cost import effort, nominal
-from depool.errors import Refused, UsageError
+from depool.errors import DepoolError, Refused, UsageError
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec, Size, Window
 from depool.lowering.forms import Builder
+from depool.lowering.guarded import guardable
 from depool.lowering.lower import adapted, lower
-from depool.lowering.padding import Border, border
+from depool.lowering.padding import Border, border, guard
 from depool.numerics import TYPES, Rounding
 from depool.plan.horner import Described, further, horner, recalled
 from depool.plan.model import Plan
@@ -28,6 +29,9 @@ from depool.plan.shallow import shallow, with_relu
 from depool.plan.tree import PAIRINGS, tree
 from depool.program import Conv, Program, Relu, shifted
 from depool.target import Target, named
+
+Costs = tuple[float, float]
+"""What plans are ranked by."""
 
 RANKED = 6
 """How many candidates are kept for whoever wants to measure."""
@@ -125,19 +129,33 @@ def choices(
     form = form_of(choice, target)
     edges, masks = form != "sequential" and target.spatial_concat, form != "sequential" and target.large_constants
     edge = border(window, sizes, facts, choice.exact, edges=edges, masks=masks)
-    gates = gates_of(choice, edge, facts, dtype)
     base = _base(given, edge.window, sizes, edge, facts, form) if channels != "folded" else None
-    bare, sign = replace(edge, reason=""), InputFacts(-inf if facts.signed else 0.0)
+    sign = InputFacts(-inf if facts.signed else 0.0)
     wish = replace(choice, target=target)
-    positive = form == "sequential" and not gates[2].exact and _pays_relu_first(window, facts, choice)
-    ranked = _ranked(wish, bare, sizes, InputFacts(0.0) if positive else sign, form, str(np.dtype(dtype)), base, stages)
-    return [
-        Conversion(
-            spec, window, edge, plan.scheme, form, channels, gates[2].name,
-            _relu_first(program) if positive else program, plan,
-        )
-        for plan, program in ranked
-    ]  # fmt: skip
+    positive = form == "sequential" and not choice.exact and _pays_relu_first(window, facts, choice)
+    if positive:
+        sign = InputFacts(0.0)
+    found: list[tuple[Costs, Conversion]] = []
+    lacks: DepoolError | None = None
+    for rule in _rules(edge, form, choice):
+        gate = gates_of(choice, rule, facts, dtype)[2].name
+        try:
+            ranked = _ranked(wish, replace(rule, reason=""), sizes, sign, form, str(np.dtype(dtype)), base, stages)
+        except (Refused, UsageError) as error:
+            lacks = lacks or error
+            continue
+        for costs, plan, program in ranked:
+            whole = _relu_first(program) if positive else program
+            found.append((costs, Conversion(spec, window, rule, plan.scheme, form, channels, gate, whole, plan)))
+    if not found:
+        raise lacks or AssertionError("no plan")
+    return [made for _, made in sorted(found, key=itemgetter(0))[:RANKED]]
+
+
+def _rules(edge: Border, form: str, choice: Choice) -> list[Border]:
+    """The border's rule, and what may cost less in its place."""
+    chains = form == "branched" and choice.scheme in {"auto", "horner"} and not choice.exact
+    return [edge, *filter(None, [guard(edge) if chains else None])]
 
 
 def _relu_first(program: Program) -> Program:
@@ -167,11 +185,12 @@ def _ranked(
     dtype: str,
     base: Plan | None,
     stages: Described,
-) -> tuple[tuple[Plan, Program], ...]:
+) -> tuple[tuple[Costs, Plan, Program], ...]:
     """The plans whose programs cost least, the cheapest first; what `base` computes is there already.
 
     Raises:
         Refused: where the target takes none.
+        UsageError: where the stages do not make this pool.
     """
     target = named(choice.target)
     gates = gates_of(choice, edge, facts, TYPES.get(dtype, dtype))
@@ -184,7 +203,7 @@ def _ranked(
     def price(program: Program) -> tuple[float, float]:
         return effort(program, count, target.minimise, fuses=target.fuses)
 
-    found: list[tuple[tuple[float, ...], Plan, Program]] = []
+    found: list[tuple[Costs, Plan, Program]] = []
     lacks: Refused | None = None
     plans = [recalled(_inner(edge), sizes, stages)] if stages else _plans(choice, edge, sizes, form, target)
     more = list(further(base, edge.window, sizes)) if base is not None and not stages else []
@@ -196,13 +215,14 @@ def _ranked(
             lacks = lacks or refused
             continue
         paid = there if i >= len(plans) else (0.0, 0.0)
-        costs = tuple(new - old for new, old in zip(price(program), paid, strict=True))
+        new = price(program)
+        costs = new[0] - paid[0], new[1] - paid[1]
         if choice.relu and not plan.floored:
             program = replace(program, nodes=(*program.nodes, Relu(len(program.nodes))))
         found.append((costs, plan, program))
-    if not found:
-        raise lacks or AssertionError("no plan")
-    return tuple((plan, program) for _, plan, program in sorted(found, key=itemgetter(0))[:RANKED])
+    if lacks and not found:
+        raise lacks
+    return tuple(sorted(found, key=itemgetter(0))[:RANKED])
 
 
 def _base(
@@ -233,6 +253,8 @@ def _plans(choice: Choice, edge: Border, sizes: tuple[Size, ...], form: str, tar
             raise _dynamic_same(f"the {choice.scheme} scheme splits the window")
         return [shallow(window) if choice.scheme == "shallow" else tree(window, choice.pairing)]
     inner = _inner(edge)
+    if edge.rule == "guard":
+        return [plan for plan in horner(inner, sizes) if all(map(guardable, plan.stages))]
     # a long tree in one chain or Concat drags every waiting tap along: it is offered only where asked for or small
     small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25) or not target.mixed_axes
     if choice.scheme == "tree" or choice.pairing != PAIRINGS[0]:

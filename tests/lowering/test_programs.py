@@ -78,8 +78,9 @@ class Case:
 
     @property
     def exact(self):
-        """Whether an exact gate has to be asked for: a mask needs it in any case."""
-        return self.gate != "pair" and self.rule != "mask"
+        """Whether an exact gate has to be asked for: a mask needs it, and is taken where no guard can be."""
+        guarded = (self.form, self.scheme) == ("branched", "horner")
+        return self.gate != "pair" and (self.rule != "mask" or guarded)
 
     def __str__(self):
         return f"{self.rule}-{self.name}-{self.form}-{self.scheme}-{self.gate}"
@@ -111,6 +112,30 @@ ROWS = [  # rule, name, spec, sizes, known sizes, fact, forms, schemes, gates
     ("mask", "dilated", DILATED, (4, 5), (4, 5), "unknown", FORMS[:2], SCHEMES, ("Y",)),
     ("mask", "upper", UPPER, (5, 4), D2, "unknown", FORMS[:2], TREE, ("Y",)),
     ("mask", "lower", LOWER, (4, 3), (None, 3), "unknown", FORMS[:2], TREE, ("Y",)),
+    ("guard", "dynamic", PADDED, (5, 4), D2, "unknown", FORMS[:1], ("horner",), ("pair",)),
+    (
+        "guard",
+        "dilated",
+        PoolSpec((2, 3), (1, 2), ((0, 1), (2, 2)), (2, 2)),
+        (4, 5),
+        (4, 5),
+        "unknown",
+        FORMS[:1],
+        ("horner",),
+        ("pair",),
+    ),
+    ("guard", "stages", PoolSpec((7,), (1,), ((3, 3),)), (9,), (None,), "unknown", FORMS[:1], ("horner",), ("pair",)),
+    (
+        "guard",
+        "volume",
+        PoolSpec((2, 1, 3), (2, 2, 1), ((0, 1), (0, 0), (1, 1))),
+        (4, 3, 4),
+        (None, 3, None),
+        "unknown",
+        FORMS[:1],
+        ("horner",),
+        ("pair",),
+    ),
     ("shift", "static", PADDED, (5, 4), (5, 4), "lower", FORMS[2:], SCHEMES, ("pair",)),
     ("shift", "dilated", DILATED, (4, 5), D2, "lower", FORMS[2:], SCHEMES, ("pair",)),
     ("shift", "same", UPPER, (5, 4), D2, "lower", FORMS[2:], TREE, ("pair",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutants.mutation import Mutation, case, lowering
+from mutants.mutation import Mutation, case, lowering, tests
 
 MUTATIONS = (
     Mutation(
@@ -110,6 +110,56 @@ MUTATIONS = (
         'edge.rule in {"edge", "mask"}',
         'edge.rule in {"edge"}',
         case("mask-dynamic-branched-tree-Y"),
+    ),
+    Mutation(
+        "taps on the padding are not switched off",
+        "lowering/guarded.py",
+        "off = [(-big, ",
+        "off = [(0.0, ",
+        case("guard-dynamic-branched-horner-pair"),
+    ),
+    Mutation(
+        "guard smaller than the data can be",
+        "lowering/lower.py",
+        "guard = largest(dtype) / 2",
+        "guard = largest(dtype) / 64",
+        case("guard-dynamic-branched-horner-pair", "guard-dilated-branched-horner-pair"),
+    ),
+    Mutation(
+        "a tap one element before the border counts as inside",
+        "lowering/guarded.py",
+        "all(begin <= t * d <=",
+        "all(begin - 1 <= t * d <=",
+        case("guard-dynamic-branched-horner-pair"),
+    ),
+    Mutation(
+        "a tap one element behind the border counts as inside",
+        "lowering/guarded.py",
+        "<= extent - 1 - end",
+        "<= extent - end",
+        case("guard-dynamic-branched-horner-pair", "guard-dilated-branched-horner-pair"),
+    ),
+    Mutation(
+        "a chain may start from a tap on the padding",
+        "choose.py",
+        "if all(map(guardable, plan.stages))",
+        "if plan.stages",
+        case("guard-dilated-branched-horner-pair", "guard-stages-branched-horner-pair")
+        + tests("lowering/test_guarded", "a_stage_is_guardable_where_its_first_tap_is_always_inside"),
+    ),
+    Mutation(
+        "a guard under --exact",
+        "choose.py",
+        'in {"auto", "horner"} and not choice.exact',
+        'in {"auto", "horner"}',
+        case("mask-dynamic-branched-horner-Y"),
+    ),
+    Mutation(
+        "a guard promises one rounding for all its gates",
+        "lowering/guarded.py",
+        "        steps.append(Step(ulps=1))",
+        "        steps[:] = [Step(ulps=1)]",
+        tests("lowering/test_guarded", "every_gate_may_round_once"),
     ),
     Mutation(
         "shift without the + L",

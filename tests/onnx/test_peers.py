@@ -54,13 +54,13 @@ class Case:
         attributes: of the MaxPool node.
         sizes: spatial sizes to run on.
         dynamic: the spatial sizes are declared as symbols, and the one file must do for all `sizes`.
-        mask: the border needs the mask, whose gate is bit exact.
+        border: its rule, where only the runtime knows where the border is; a mask's gate is bit exact.
     """
 
     attributes: dict[str, Any]
     sizes: list[tuple[int, ...]]
     dynamic: bool = False
-    mask: bool = False
+    border: str = ""
     opset: int = 13
 
     def models(self):
@@ -97,47 +97,47 @@ CASES = {
     "SAME_UPPER 4,3/3,2": Case(pool(auto_pad="SAME_UPPER", kernel_shape=[4, 3], strides=[3, 2]), STATIC[:4]),
     "SAME_LOWER 4,3/3,2": Case(pool(auto_pad="SAME_LOWER", kernel_shape=[4, 3], strides=[3, 2]), STATIC[:4]),
     "SAME_UPPER 3/2, dynamic": Case(
-        pool(auto_pad="SAME_UPPER", kernel_shape=[3, 3], strides=[2, 2]), DYNAMIC, dynamic=True, mask=True
+        pool(auto_pad="SAME_UPPER", kernel_shape=[3, 3], strides=[2, 2]), DYNAMIC, dynamic=True, border="mask"
     ),
     "SAME_LOWER 3/2, dynamic": Case(
-        pool(auto_pad="SAME_LOWER", kernel_shape=[3, 3], strides=[2, 2]), DYNAMIC, dynamic=True, mask=True
+        pool(auto_pad="SAME_LOWER", kernel_shape=[3, 3], strides=[2, 2]), DYNAMIC, dynamic=True, border="guard"
     ),
     "SAME_UPPER 2/2, dynamic": Case(
-        pool(auto_pad="SAME_UPPER", kernel_shape=[2, 2], strides=[2, 2]), DYNAMIC, dynamic=True, mask=True
+        pool(auto_pad="SAME_UPPER", kernel_shape=[2, 2], strides=[2, 2]), DYNAMIC, dynamic=True, border="guard"
     ),
     "SAME_LOWER 2/2, dynamic": Case(
-        pool(auto_pad="SAME_LOWER", kernel_shape=[2, 2], strides=[2, 2]), DYNAMIC, dynamic=True, mask=True
+        pool(auto_pad="SAME_LOWER", kernel_shape=[2, 2], strides=[2, 2]), DYNAMIC, dynamic=True, border="mask"
     ),
     "SAME_UPPER 5/1, dynamic": Case(
-        pool(auto_pad="SAME_UPPER", kernel_shape=[5, 5]), DYNAMIC, dynamic=True, mask=True
+        pool(auto_pad="SAME_UPPER", kernel_shape=[5, 5]), DYNAMIC, dynamic=True, border="guard"
     ),
     "ceil_mode 3/2": Case(pool(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), STATIC),
     "ceil_mode 2/2": Case(pool(kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), STATIC),
     "ceil_mode 3/2 p1": Case(pool(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1), STATIC),
     "ceil_mode 2/3, a window is dropped": Case(pool(kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1), STATIC[:4]),
     "ceil_mode 3/2, dynamic": Case(
-        pool(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), DYNAMIC, dynamic=True, mask=True
+        pool(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), DYNAMIC, dynamic=True, border="guard"
     ),
     "ceil_mode 2/2, dynamic": Case(
-        pool(kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), DYNAMIC, dynamic=True, mask=True
+        pool(kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), DYNAMIC, dynamic=True, border="guard"
     ),
     "ceil_mode 3/2 begin 1, dynamic": Case(
-        pool(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0], ceil_mode=1), DYNAMIC, dynamic=True, mask=True
+        pool(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0], ceil_mode=1), DYNAMIC, dynamic=True, border="guard"
     ),
     "stride 2, dilation 2": Case(pool(kernel_shape=[3, 3], strides=[2, 2], dilations=[2, 2]), [(7, 7), (8, 9)]),
     "stride 2, dilation 2, dynamic": Case(
         pool(kernel_shape=[3, 2], strides=[2, 2], dilations=[2, 2]), [(7, 7), (8, 9), (11, 6)], dynamic=True
     ),
     "stride 2, dilation 2, p1": Case(
-        pool(kernel_shape=[3, 3], strides=[2, 2], dilations=[2, 2], pads=[1, 1, 1, 1]), [(7, 7), (8, 9)], mask=True
+        pool(kernel_shape=[3, 3], strides=[2, 2], dilations=[2, 2], pads=[1, 1, 1, 1]), [(7, 7), (8, 9)], border="mask"
     ),
     "ceil_mode, stride 2, dilation 2": Case(
-        pool(kernel_shape=[2, 2], strides=[2, 2], dilations=[2, 2], ceil_mode=1), [(6, 6), (8, 10)], mask=True
+        pool(kernel_shape=[2, 2], strides=[2, 2], dilations=[2, 2], ceil_mode=1), [(6, 6), (8, 10)], border="guard"
     ),
     "stride 2,3, dilation 3,2": Case(pool(kernel_shape=[2, 3], strides=[2, 3], dilations=[3, 2]), [(7, 8), (9, 11)]),
     "1-D 3/2": Case(pool(kernel_shape=[3], strides=[2]), LINE),
     "1-D 3/2 p1": Case(pool(kernel_shape=[3], strides=[2], pads=[1, 1]), LINE),
-    "1-D 3/2 p1, dynamic": Case(pool(kernel_shape=[3], strides=[2], pads=[1, 1]), LINE, dynamic=True, mask=True),
+    "1-D 3/2 p1, dynamic": Case(pool(kernel_shape=[3], strides=[2], pads=[1, 1]), LINE, dynamic=True, border="guard"),
     "1-D SAME_UPPER 4/3": Case(pool(auto_pad="SAME_UPPER", kernel_shape=[4], strides=[3]), LINE),
     "1-D stride 2, dilation 3": Case(pool(kernel_shape=[3], strides=[2], dilations=[3]), LINE),
     "3-D 2/2": Case(pool(kernel_shape=[2, 2, 2], strides=[2, 2, 2]), [(4, 5, 6)]),
@@ -146,7 +146,10 @@ CASES = {
         pool(auto_pad="SAME_UPPER", kernel_shape=[3, 2, 2], strides=[2, 1, 2]), [(4, 5, 6), (5, 4, 7)]
     ),
     "3-D ceil_mode, dynamic": Case(
-        pool(kernel_shape=[2, 3, 2], strides=[2, 2, 2], ceil_mode=1), [(4, 5, 6), (5, 4, 7)], dynamic=True, mask=True
+        pool(kernel_shape=[2, 3, 2], strides=[2, 2, 2], ceil_mode=1),
+        [(4, 5, 6), (5, 4, 7)],
+        dynamic=True,
+        border="guard",
     ),
     "3-D dilation 2,1,3": Case(pool(kernel_shape=[2, 2, 2], dilations=[2, 1, 3]), [(4, 5, 6)]),
     "kernel as large as the input": Case(pool(kernel_shape=[5, 6]), [(5, 6)]),
@@ -156,7 +159,7 @@ CASES = {
     "asymmetric pads": Case(pool(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 2, 1, 0]), STATIC),
     "asymmetric pads, begin only": Case(pool(kernel_shape=[2, 3], pads=[1, 2, 0, 0]), STATIC),
     "asymmetric pads, dynamic": Case(
-        pool(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 2, 1, 0]), DYNAMIC, dynamic=True, mask=True
+        pool(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 2, 1, 0]), DYNAMIC, dynamic=True, border="guard"
     ),
 }  # fmt: skip
 
@@ -233,11 +236,11 @@ def test_bit_exact_where_asked_for(name, tmp_path):
                 check(model, result, (2, CHANNELS, *sizes), kind)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.mask])
-def test_a_mask_is_used_where_only_the_runtime_knows_the_border(name, tmp_path):
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.border])
+def test_a_guard_or_mask_is_used_where_only_the_runtime_knows_the_border(name, tmp_path):
     ((model, _), *_) = CASES[name].models()
     (record,) = convert(model, tmp_path, verify=False).records
-    assert (record.border, record.rounding.bit_exact) == ("mask", True)
+    assert (record.border, record.rounding.bit_exact) == (CASES[name].border, CASES[name].border == "mask")
 
 
 @pytest.mark.parametrize("form", ["branched", "concat", "sequential"])

@@ -45,7 +45,7 @@ KNOWN = {
     "mnist-marabou": Model(1, ("none",)),
     "mnist-wonnx": Model(2, ("none",) * 2),
     "mtcnn-onet": Model(3, ("edge", "none", "none"), ("p_re_lu_7/add:0_pooling",)),
-    "mtcnn-pnet": Model(1, ("mask",), ("p_re_lu/add:0_pooling",)),
+    "mtcnn-pnet": Model(1, ("guard",), ("p_re_lu/add:0_pooling",)),
     "mtcnn-rnet": Model(2, ("edge", "none"), ("p_re_lu_3/add:0_pooling",)),
     "ocr-cls": Model(1, ("none",)),
     "yolox-det": Model(3, ("edge",) * 3),

@@ -12,7 +12,7 @@ from depool.lowering.forms import Builder, Form, Term, unit
 from depool.lowering.padding import Border, edge_padded, mask_padded, masked_leaves
 from depool.lowering.stages import Gates, Tap, lower_stages
 from depool.lowering.styles import Branched, Concatenated, Sequential, Style
-from depool.numerics import Rounding, Step
+from depool.numerics import Rounding, Step, largest
 from depool.plan.model import Plan, leaves
 from depool.program import Conv, Program, Ref
 from depool.target import Target
@@ -32,7 +32,7 @@ def lower(
         facts: known of the input.
         form: a key of STYLES.
         gates: by number of arguments.
-        dtype: the type that it will run in, for the mask's constant.
+        dtype: the type that it will run in, for the constant of a mask or guard.
     """
     build = Builder(len(edge.window.kernel_shape))
     signed = facts.signed and edge.rule != "shift"
@@ -53,7 +53,8 @@ def lower(
     first: Tap = unit(base).at
     if edge.rule == "mask" and isinstance(edge.window.pads, str):
         first = masked_leaves(build, edge.window, list(leaves(plan.stages[0].expr)), dtype).__getitem__
-    _, more = lower_stages(plan, gates, style, first, constant=edge.shift)
+    guard = largest(dtype) / 2 if edge.rule == "guard" else 0.0
+    _, more = lower_stages(plan, gates, style, first, edge.shift, guard)
     rounding = Rounding(
         tuple(steps + more),
         magnitude=abs(edge.shift),

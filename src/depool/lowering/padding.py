@@ -6,6 +6,8 @@ edge   repeat the first and last element: a window that reaches p beyond the bor
        holds the border element too, so its maximum is unchanged (dilation 1, static sizes)
 mask   add P = conv(1; B) - B with zero pads: 0 inside and -B on the padding, B = MAX / 2; the
        differences then need gate Y, which is exact for all |x| <= B
+guard  subtract B from the differences of taps on the padding: a chain of gates that starts from a tap that never is
+       (lowering/guarded.py) needs no gate Y
 shift  where neither edge nor mask will do: max(x) = max(x - L) + L with x >= L, so that zero pads are the smallest
        value
 """
@@ -27,7 +29,7 @@ from depool.numerics import largest
 from depool.plan.model import Index
 from depool.program import Conv, Ref
 
-Rule = Literal["none", "zero", "edge", "mask", "shift"]
+Rule = Literal["none", "zero", "edge", "mask", "guard", "shift"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,13 @@ def border(
             "or use --form branched with a target that takes branches.",
         )
     return Border("shift", f"input >= {facts.lower:.6g}: {facts.reason}", window, facts.lower)
+
+
+def guard(edge: Border) -> Border | None:
+    """The rule `guard` in the place of `mask`, where there are stages for it to look at."""
+    if edge.rule != "mask" or isinstance(edge.window.pads, str):
+        return None
+    return replace(edge, rule="guard", reason="signed input: taps on the padding are switched off by -MAX/2")
 
 
 def _live(window: Window, sizes: tuple[Size, ...]) -> Window:

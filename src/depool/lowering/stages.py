@@ -12,6 +12,7 @@ from dataclasses import replace
 from depool.gates import PAIR, Combination, Gate
 from depool.geometry import Window
 from depool.lowering.forms import Form, combine
+from depool.lowering.guarded import guarded
 from depool.lowering.horner import horner
 from depool.lowering.styles import Branched, Style
 from depool.numerics import Step
@@ -29,7 +30,9 @@ NOTHING = Form((), weight=0.0)
 """The number 0."""
 
 
-def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: float = 0.0) -> tuple[Ref, list[Step]]:
+def lower_stages(
+    plan: Plan, gates: Gates, style: Style, first: Tap, constant: float = 0.0, guard: float = 0.0
+) -> tuple[Ref, list[Step]]:
     """Emit the whole plan.
 
     Args:
@@ -38,6 +41,7 @@ def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: f
         style: how values become tensors.
         first: the data at a tap of the first stage.
         constant: added to the result.
+        guard: what switches off the taps on the padding, if anything does.
 
     Returns:
         The result's tensor, and the roundings of each level.
@@ -45,7 +49,7 @@ def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: f
     steps: list[Step] = []
     tap = first
     for i, stage in enumerate(plan.stages):
-        value = _stage(stage, gates, style, tap, steps, last=i == len(plan.stages) - 1)
+        value = _stage(stage, gates, style, tap, steps, guard, last=i == len(plan.stages) - 1)
         tap = value.at
     if constant:
         value = combine([(1, value), (1, Form((), constant, 1))], weight=value.weight)
@@ -54,9 +58,9 @@ def lower_stages(plan: Plan, gates: Gates, style: Style, first: Tap, constant: f
     return style.finish(value, plan.stages[-1].window), steps
 
 
-def _stage(stage: Stage, gates: Gates, style: Style, tap: Tap, steps: list[Step], last: bool) -> Form:
+def _stage(stage: Stage, gates: Gates, style: Style, tap: Tap, steps: list[Step], guard: float, last: bool) -> Form:
     if stage.merged and gates[2] is PAIR and isinstance(style, Branched):
-        return horner(stage, style, tap, steps)
+        return guarded(stage, style, tap, guard, steps) if guard else horner(stage, style, tap, steps)
     nodes = list(_all(stage.expr))
     values: dict[Expr, Form] = {leaf: tap(leaf.index) for leaf in nodes if isinstance(leaf, Leaf)}
     values |= {zero: NOTHING for zero in nodes if isinstance(zero, Zero)}

@@ -116,6 +116,8 @@ def _border(d: Derivation, used: set[str]) -> tuple[dict[str, str], list[str]]:
         rule = "edge: border elements are repeated, and belong to the same windows"
     elif _masks(d):
         rule = "mask: the padding is -MAX / 2"
+    elif any((op.weight == float(d.values.algebra.ground.far)).any() for op in d.region.ops if isinstance(op, ConvOp)):
+        rule = "guard: taps on the padding are switched off by -MAX / 2"
     elif not any(_pads(op) for op in d.region.ops if isinstance(op, ConvOp)):
         rule = "none: no convolution is padded"
     elif any(op.bias is not None and op.bias.any() for op in d.region.ops if isinstance(op, ConvOp)):

@@ -7,6 +7,7 @@ M >= |x| and C is the constant in use:
     sum     n weighted terms                 error <= sum |w| error + gamma_n-1 sum |w| (size + error)
     pair    m0 = fl(b + r(fl(a - b)))        error <= max(error a, error b) + 2 u (1 + that)
     Y       m0 + r(a - m0) - r(m0 - a - 2 s), s = r(fl(b - a)), in any order: max(a, b) exactly, for exact a and b
+    off     r(-B - m) = 0, where m is no less than some element and B = MAX / 2
     K       r(a - K s) = win(a); win(a) - win(b) and win(b) + r(win(a) - win(b)) do not round
 """
 
@@ -67,6 +68,9 @@ class Floats:
         kind, *args = self.names[value.name]
         if self.is_exact(value):
             return self.exact(form)
+        if kind == "off" and form == ZERO:
+            self.gates.add("off")
+            return self.exact(form)
         if self.names.nonnegative(value.name):
             return value._replace(form=form)
         if kind == "m0":
@@ -83,10 +87,12 @@ class Floats:
         live = [(w, v) for w, v in terms if v.form != ZERO or not self.is_exact(v)]
         if (not bias and not live) or self._is_constant_sum(form, live, bias):
             return self.exact(form)
+        parts = [] if bias else self._parts(live)
+        if self._off(parts):
+            return self._value(form, ("off", *site, 0), inf)
         error = self._error(live, bias)
         if bias:
             return self._value(form, ("at", *site, 0), error)
-        parts = self._parts(live)
         if len(parts) > LONGEST:
             return self._value(form, ("at", *site, 0), error)
         if self.names.multiples(parts) or self.names.representable(form, parts):
@@ -127,9 +133,19 @@ class Floats:
         terms = [w for w, _ in live] + [bias] * bool(bias)
         return len(terms) <= 2 and not form.terms and form.constant in {Fraction(0), *terms}
 
+    def _off(self, parts: Parts) -> bool:
+        """Whether a sum is at most 0 as computed: -B - m, or less."""
+        far = self.algebra.ground.far
+        return len(parts) == 2 and any(
+            w == -ONE and self.names.at_least_an_element(m) and v * self.names.constant(one) <= far
+            for (w, m), (v, one) in permutations(parts)
+        )
+
     def _error(self, live: Sequence[tuple[Fraction, Value]], bias: Fraction) -> float:
         rounds = len(live) + bool(bias) - 1 + any(not is_power(w) for w, _ in live)
         gamma = rounds * self.u / (1 - rounds * self.u) if rounds * self.u < 1 else inf
+        if not gamma:
+            return sum(abs(float(w)) * v.error for w, v in live)
         sizes = sum(abs(float(w)) * (self._size(v.form) + v.error) for w, v in live) + self._measured(bias)
         return sum(abs(float(w)) * v.error for w, v in live) + gamma * sizes
 

@@ -153,6 +153,14 @@ def _rounded_k(z3: Any) -> Any:
     return z3.Implies(z3.And(finite), z3.fpEQ(m, _larger(z3, a, b)))
 
 
+def _rounded_off(z3: Any) -> Any:
+    """In a type of 3 exponent bits and 4 significant ones; a sum with a ReLU is no less than its other term."""
+    a, b, r, add, sub = _floats(z3)
+    far, zero = z3.FPVal(-4.0, a.sort()), z3.FPVal(0.0, a.sort())
+    bounded = z3.And(z3.fpGEQ(b, far), z3.Not(z3.fpIsInf(b)), z3.Not(z3.fpIsNaN(a)))
+    return z3.Implies(bounded, z3.And(z3.fpEQ(r(sub(far, b)), zero), z3.fpGEQ(add(b, r(a)), b)))
+
+
 def _floats(z3: Any) -> Any:
     """(a, b, r, add, subtract) in a small floating-point type."""
     a, b = z3.FPs("a b", z3.FPSort(3, 4))
@@ -198,6 +206,12 @@ LEMMAS = (
         "r(win(S, S u T) - win(T, S u T)) = max(S u T) - win(T, S u T), 0 <= win(S, S u T) <= max(S u T)",
         "elements are >= 0",
         _winners,
+    ),
+    Lemma(
+        "off",
+        "r(-B - m) = 0 in floating point, and m is no less than some element",
+        "m = fl(b + r(...)), b an element or such an m again; elements are >= -B, B = MAX / 2",
+        _rounded_off,
     ),
     Lemma(
         "Y",

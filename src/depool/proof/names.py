@@ -6,6 +6,7 @@
     ("m0", a, b)                fl(b + r(fl(a - b)))
     ("t", a, b)                 r(m0 - a - 2 r(fl(b - a)))
     ("r+", y), ("r-", y)        r(y), r(-y)
+    ("off", node, map, offset)  at most 0
     ("at", node, map, offset)   just some number
 
 Meanings and names are given by their numbers.
@@ -71,7 +72,7 @@ class Names:
             (kind, *args), error = self._known[number]
             if kind == "is":
                 moved: list[Any] = [self.algebra.number(self.algebra.shift(args[0], by))]
-            elif kind == "at":
+            elif kind in {"at", "off"}:
                 moved = [*args[:2], args[2] + by]
             elif kind == "sum":
                 moved = sorted((w, self.shift(part, by)) for w, part in args)
@@ -79,6 +80,21 @@ class Names:
                 moved = [self.shift(arg, by) for arg in args]
             self._shifted[key] = self.number((kind, *moved), error)
         return self._shifted[key]
+
+    def constant(self, number: int) -> Fraction:
+        """Of a number that is exactly a constant, that constant; else 0."""
+        form = self.meaning(number) if self[number][0] == "is" else ZERO
+        return Fraction(0) if form.terms else form.constant
+
+    def at_least_an_element(self, number: int) -> bool:
+        """Whether it is no less than some element of the input: a maximum of some, or fl(b + r(...)) >= b."""
+        kind, *args = self[number]
+        if kind == "m0":
+            return self.at_least_an_element(args[1])
+        form = self.meaning(number) if kind == "is" else ZERO
+        return (
+            not form.constant and [c for _, c in form.terms] == [1] and all(isinstance(a, MaxOf) for a, _ in form.terms)
+        )
 
     def nonnegative(self, number: int) -> bool:
         """Whether it is never less than 0."""
