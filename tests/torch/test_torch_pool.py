@@ -161,7 +161,7 @@ def test_meta_and_deepcopy_and_saving():
 @pytest.mark.parametrize(
     "way", [{"form": "branched"}, {"form": "concat"}, {"exact": True}, {"form": "sequential"}], ids=str
 )
-@pytest.mark.parametrize("name", ["2x2", "3x3 padded", "adaptive"])
+@pytest.mark.parametrize("name", ["2x2", "3x3 padded", "dilated", "adaptive"])
 def test_nothing_that_others_read_is_written_over(name, way):
     """Sums and ReLUs are computed in place; the caller's tensor is not theirs, in either memory format."""
     pool = POOLS[name].float()

@@ -21,7 +21,7 @@ from depool.conversion import Conversion
 from depool.errors import Refused
 from depool.facts import InputFacts
 from depool.geometry import Size
-from depool.program import Concat
+from depool.program import Concat, Conv
 from depool.torch.spec import Geometry
 from depool.torch.steps import steps_of
 
@@ -112,6 +112,8 @@ class ConvPool(nn.Module):
         joins = any(isinstance(node, Concat) and node.axis == 0 for node in conversion.program.nodes)
         cannot = not self.planned.channels and (joins or conversion.channels == "dense")
         self.folded = conversion.channels == "folded" or cannot
+        reads = [node for node in conversion.program.nodes if isinstance(node, Conv) and node.source == 0]
+        self.strided = any(max(node.window.strides) > 1 for node in reads)
         self.register_buffer("anchor", torch.zeros(0, dtype=dtype, device=device), persistent=False)
         steps = steps_of(conversion, 1 if self.folded else self.planned.channels, self.anchor)
         self.steps = nn.ModuleList(steps)
@@ -159,9 +161,12 @@ class ConvPool(nn.Module):
 
     @torch.jit.unused
     def _pays_reordering(self, x: Tensor) -> bool:
-        """Whether each of the convolutions would reorder its input and its output: oneDNN's do in NCHW."""
+        """Whether to reorder NCHW images once: on CPUs each convolution does so with its input and its output.
+
+        Where strides skip most of the input, what they do costs less than one copy by PyTorch.
+        """
         images = x.is_cpu and x.dtype == torch.float32 and x.dim() == self.rank + 2 == 4 and x.is_contiguous()
-        return images and not self.folded and not torch.compiler.is_compiling()
+        return images and not (self.folded or self.strided or torch.compiler.is_compiling())
 
     @torch.jit.unused
     def _in_channels_last(self, x: Tensor) -> Tensor:
