@@ -154,8 +154,9 @@ def choices(
 
 def _rules(edge: Border, form: str, choice: Choice) -> list[Border]:
     """The border's rule, and what may cost less in its place."""
-    chains = form == "branched" and choice.scheme in {"auto", "horner"} and not choice.exact
-    return [edge, *filter(None, [guard(edge) if chains else None])]
+    chains = form == "branched" and choice.scheme in {"auto", "horner"} and choice.pairing == PAIRINGS[0]
+    rule = guard(edge) if chains and not choice.exact else None
+    return [edge] if rule is None else [edge, rule]
 
 
 def _relu_first(program: Program) -> Program:
@@ -206,6 +207,8 @@ def _ranked(
     found: list[tuple[Costs, Plan, Program]] = []
     lacks: Refused | None = None
     plans = [recalled(_inner(edge), sizes, stages)] if stages else _plans(choice, edge, sizes, form, target)
+    if edge.rule == "guard" and not all(guardable(stage) for plan in plans for stage in plan.stages):
+        raise UsageError("the stages do not make this pool: one starts from a tap on the padding")
     more = list(further(base, edge.window, sizes)) if base is not None and not stages else []
     there = price(written(base)) if base is not None and more else (0.0, 0.0)
     for i, plan in enumerate(plans + more):

@@ -45,7 +45,8 @@ class Rounding:
     Attributes:
         steps: one per level.
         magnitude: a constant that enters the sums beside the data: the shift |L|.
-        heaviest: no intermediate value exceeds heaviest * M, so nothing overflows for |x| <= MAX / heaviest.
+        heaviest: no intermediate value exceeds heaviest * M, so nothing overflows for |x| <= MAX / heaviest; but for
+            those with the MAX / 2 of a mask or guard in them, which stay within MAX for |x| <= MAX / 2.
         products: weights that are no powers of two (an average): each may round and underflow once.
         scale: the sum of an average's |weights|; above 1 only with a divisor smaller than the window.
         halves: whether some weights are 1/2, so that integers become multiples of 1/2.

@@ -8,6 +8,7 @@ import pytest
 from depool import PoolSpec
 from depool.choice import Choice
 from depool.choose import choices, choose
+from depool.errors import UsageError
 from depool.facts import InputFacts
 from depool.geometry import Window
 from depool.lowering.guarded import guardable, inside
@@ -39,9 +40,25 @@ def test_a_stage_is_guardable_where_its_first_tap_is_always_inside():
     }
     assert orders == {(1, 0, 2): True, (0, 1, 2): False}
     assert not guardable(Stage(window, chain([(1,), (0,), (2,)])))
-    for found in choices(PoolSpec((5,), pads=((2, 2),)), (None,), InputFacts(), Choice(), "float32"):
-        if found.border.rule == "guard":
-            assert all(map(guardable, found.plan.stages))
+    found = choices(PoolSpec((5,), pads=((2, 2),)), (None,), InputFacts(), Choice(), "float32")
+    guarded = [made.plan for made in found if made.border.rule == "guard"]
+    assert guarded
+    assert all(guardable(stage) for plan in guarded for stage in plan.stages)
+
+
+def test_stages_from_elsewhere_are_guardable_or_refused():
+    """A record or a memory of measurements may hold anything."""
+    spec, stage = PoolSpec((3,), pads=((1, 1),)), ((3,), (1,), (1,), ((1, 1),))
+    right, wrong = ((*stage, ((1,), (0,), (2,))),), ((*stage, ((0,), (1,), (2,))),)
+    assert choose(spec, (None,), InputFacts(), Choice("horner"), "float32", stages=right).border.rule == "guard"
+    with pytest.raises(UsageError, match="the stages do not make this pool"):
+        choose(spec, (None,), InputFacts(), Choice("horner"), "float32", stages=wrong)
+
+
+def test_a_pairing_is_a_wish_for_a_tree():
+    spec = PoolSpec((2, 2), pads=((0, 1), (0, 1)))
+    made = choose(spec, (None, None), InputFacts(), Choice(pairing="ac|bd"), "float32")
+    assert (made.border.rule, made.scheme) == ("mask", "tree")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -141,17 +141,16 @@ MUTATIONS = (
     ),
     Mutation(
         "a chain may start from a tap on the padding",
-        "choose.py",
-        "if all(map(guardable, plan.stages))",
-        "if plan.stages",
-        case("guard-dilated-branched-horner-pair", "guard-stages-branched-horner-pair")
-        + tests("lowering/test_guarded", "a_stage_is_guardable_where_its_first_tap_is_always_inside"),
+        "lowering/guarded.py",
+        "and inside(stage.window, in_order(stage)[0])",
+        "",
+        tests("lowering/test_guarded", "a_stage_is_guardable_where_its_first_tap_is_always_inside"),
     ),
     Mutation(
         "a guard under --exact",
         "choose.py",
-        'in {"auto", "horner"} and not choice.exact',
-        'in {"auto", "horner"}',
+        "if chains and not choice.exact",
+        "if chains",
         case("mask-dynamic-branched-horner-Y"),
     ),
     Mutation(

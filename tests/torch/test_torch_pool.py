@@ -178,6 +178,47 @@ def test_nothing_that_others_read_is_written_over(name, way):
             assert y.is_contiguous(memory_format=layout)
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+def test_every_step_takes_backward_hooks():
+    model = depool.torch.convert(nn.MaxPool2d(3, 1, 1))
+    seen = []
+    for module in model.modules():
+        module.register_full_backward_hook(lambda *_: seen.append(1))
+    x = torch.randn(1, 2, 5, 6, requires_grad=True)
+    model(x).sum().backward()
+    assert len(seen) > 3
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_exported_and_traced_graphs_hold_the_program_alone():
+    """Nothing is written over in them, and nothing reordered, whatever pays when the pool runs by itself."""
+    model = depool.torch.convert(nn.MaxPool2d(3, 1, 1))
+    x = torch.randn(1, 2, 5, 6)
+    exported = {str(node.target) for node in torch.export.export(model, (x,)).graph.nodes}
+    assert {name for name in exported if "relu" in name or "add" in name} == {"aten.relu.default", "aten.add.Tensor"}
+    traced = {node.kind() for node in torch.jit.trace(model, x).inlined_graph.nodes()}
+    assert "aten::relu" in traced or "aten::relu_" in traced
+    assert not traced & {"aten::permute", "aten::contiguous"}
+
+
+def test_only_images_that_are_read_whole_are_reordered():
+    x = torch.randn(1, 2, 8, 8)
+    whole, strided = (depool.torch.convert(nn.MaxPool2d(k, s)) for k, s in ((3, 1), (2, 2)))
+    assert whole._pays_reordering(x)
+    assert not strided._pays_reordering(x)
+    for other in (x.to(memory_format=torch.channels_last), x.double(), x[0]):
+        assert not whole._pays_reordering(other)
+
+
+def test_the_result_of_transposed_images_can_be_viewed():
+    """Strides of the input that are neither NCHW nor channels last are not the result's, as with the native pool."""
+    x = torch.randn(2, 3, 7, 6).transpose(2, 3).contiguous().transpose(2, 3)
+    pool = nn.MaxPool2d(3, 1, 1)
+    y = depool.torch.convert(pool)(x)
+    assert y.stride() == pool(x).stride()
+    torch.testing.assert_close(y, pool(x))
+
+
 def test_channels_last_is_kept():
     x = torch.randn(2, 4, 8, 8).to(memory_format=torch.channels_last)
     for given in (x, None):

@@ -41,12 +41,17 @@ def guarded(stage: Stage, style: Branched, tap: Callable[[Index], Form], big: fl
     """Emit one stage.
 
     Args:
-        stage: whose gates are a chain; see `guardable`.
+        stage: whose gates are a chain.
         style: has the builder.
         tap: the value at a tap.
         big: B.
         steps: receives the roundings.
+
+    Raises:
+        AssertionError: where the stage is not `guardable`, which would be a planner's mistake.
     """
+    if not guardable(stage):
+        raise AssertionError("a guarded chain starts from a tap that is never on the padding")
     build, window = style.builder, stage.window
     first, *others = in_order(stage)
     best = tap(first)

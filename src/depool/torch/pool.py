@@ -23,7 +23,7 @@ from depool.facts import InputFacts
 from depool.geometry import Size
 from depool.program import Concat, Conv
 from depool.torch.spec import Geometry
-from depool.torch.steps import steps_of
+from depool.torch.steps import recorded, steps_of
 
 DTYPES = {
     torch.float32: "float32",
@@ -166,7 +166,7 @@ class ConvPool(nn.Module):
         Where strides skip most of the input, what they do costs less than one copy by PyTorch.
         """
         images = x.is_cpu and x.dtype == torch.float32 and x.dim() == self.rank + 2 == 4 and x.is_contiguous()
-        return images and not (self.folded or self.strided or torch.compiler.is_compiling())
+        return images and not (self.folded or self.strided or recorded())
 
     @torch.jit.unused
     def _in_channels_last(self, x: Tensor) -> Tensor:
@@ -217,7 +217,7 @@ class ConvPool(nn.Module):
         values = [x] * self.slots
         for step in self.steps:
             values[step.slot] = step(values)  # type: ignore[index]
-        y = values[self.result]
+        y = _ordered(values[self.result])
         if self.folded:
             y = y.reshape([batch, channels] + list(y.shape[2:]))  # noqa: RUF005
             if last:
@@ -230,6 +230,11 @@ class ConvPool(nn.Module):
         """The pool that it was."""
         found = self.planned.geometry
         return f"{found.spec or found.outputs}, {self.anchor.dtype}"
+
+
+def _ordered(y: Tensor) -> Tensor:
+    """In NCHW, where the input's strides, which sums take over, were neither that nor channels last."""
+    return y if y.is_contiguous() or y.stride(1) == 1 else y.contiguous()
 
 
 def conversion_of(pool: ConvPool) -> Conversion:

@@ -1,6 +1,7 @@
 """The nodes of a program as modules, each from the tensors computed so far to one more.
 
-A ReLU or a sum is written over the result of a convolution or of a sum that nothing else reads: autograd keeps neither.
+Where no gradients are recorded, a ReLU or a sum is written over the result of a convolution or of a sum that nothing
+else reads.
 """
 
 from collections import Counter
@@ -70,6 +71,18 @@ class ConvStep(Step):
         return f"{self.source} -> {self.slot}, {shape}, stride={self.stride}, padding={self.padding}"
 
 
+def _writable(x: Tensor) -> bool:
+    """Whether nobody minds: hooks of autograd do, and graphs that are recorded are to hold functions alone."""
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return not (x.requires_grad or recorded())
+    return not x.requires_grad
+
+
+def recorded() -> bool:
+    """Whether a compiler, an export or a trace looks on."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+
+
 class ReluStep(Step):
     """r(x) = max(x, 0)."""
 
@@ -81,7 +94,7 @@ class ReluStep(Step):
     def forward(self, values: list[Tensor]) -> Tensor:
         """Rectify."""
         x = values[self.source]
-        return torch.relu_(x) if self.in_place else torch.relu(x)
+        return torch.relu_(x) if self.in_place and _writable(x) else torch.relu(x)
 
     def extra_repr(self) -> str:
         """Where from and where to."""
@@ -100,7 +113,7 @@ class AddStep(Step):
     def forward(self, values: list[Tensor]) -> Tensor:
         """Add."""
         left, right = values[self.left], values[self.right]
-        return left.add_(right) if self.in_place else left + right
+        return left.add_(right) if self.in_place and _writable(left) and _writable(right) else left + right
 
     def extra_repr(self) -> str:
         """Where from and where to."""
