@@ -22,8 +22,8 @@ from depool.lowering.guarded import guardable
 from depool.lowering.lower import adapted, lower
 from depool.lowering.padding import Border, border, guard
 from depool.numerics import TYPES, Rounding
-from depool.plan.horner import Described, further, horner, recalled
-from depool.plan.model import Plan
+from depool.plan.horner import STAGE, Described, further, horner, recalled
+from depool.plan.model import Plan, depth
 from depool.plan.separable import separable
 from depool.plan.shallow import shallow, with_relu
 from depool.plan.tree import PAIRINGS, tree
@@ -256,8 +256,9 @@ def _plans(choice: Choice, edge: Border, sizes: tuple[Size, ...], form: str, tar
             raise _dynamic_same(f"the {choice.scheme} scheme splits the window")
         return [shallow(window) if choice.scheme == "shallow" else tree(window, choice.pairing)]
     inner = _inner(edge)
-    if edge.rule == "guard":
-        return [plan for plan in horner(inner, sizes) if all(map(guardable, plan.stages))]
+    if edge.rule == "guard":  # its chains are not merged, so a long one is deep
+        fit = [plan for plan in horner(inner, sizes) if all(map(guardable, plan.stages))]
+        return [plan for plan in fit if all(depth(stage.expr) < STAGE for stage in plan.stages)]
     # a long tree in one chain or Concat drags every waiting tap along: it is offered only where asked for or small
     small = prod(inner.kernel_shape) <= (9 if form != "branched" else 25) or not target.mixed_axes
     if choice.scheme == "tree" or choice.pairing != PAIRINGS[0]:

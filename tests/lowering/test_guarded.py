@@ -46,6 +46,12 @@ def test_a_stage_is_guardable_where_its_first_tap_is_always_inside():
     assert all(guardable(stage) for plan in guarded for stage in plan.stages)
 
 
+def test_long_chains_are_not_guarded():
+    """Each gate is a layer of ReLUs and a rounding: windows of 60 at stride 10 are left to doubling under a mask."""
+    spec = PoolSpec((60,), (10,), ((10, 10),), dilations=(10,))
+    assert choose(spec, (None,), InputFacts(), Choice(), "float32").border.rule == "mask"
+
+
 def test_stages_from_elsewhere_are_guardable_or_refused():
     """A record or a memory of measurements may hold anything."""
     spec, stage = PoolSpec((3,), pads=((1, 1),)), ((3,), (1,), (1,), ((1, 1),))

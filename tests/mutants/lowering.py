@@ -92,8 +92,8 @@ MUTATIONS = (
     Mutation(
         "the dearest plan chosen",
         "choose.py",
-        "sorted(found, key=itemgetter(0))[:RANKED]",
-        "sorted(found, key=itemgetter(0))[::-1][:RANKED]",
+        "tuple(sorted(found, key=itemgetter(0))[:RANKED])",
+        "tuple(sorted(found, key=itemgetter(0))[::-1][:RANKED])",
         lowering("auto"),
     ),
 )

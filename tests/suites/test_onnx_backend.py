@@ -95,8 +95,7 @@ CONVERTED_MAX = [name for name, code in (NODE_MAX | PACKAGED_MAX).items() if cod
 EXACT = {
     "test_maxpool_2d_ceil_output_size_reduce_by_one",  # kernel 1: a selection
     "test_maxpool_2d_uint8",  # QLinearConv on integers
-    "test_maxpool_3d_dilations_use_ref_impl_large",  # a mask on the border: gate Y
-    "test_MaxPool1d_stride_padding_dilation",
+    "test_MaxPool1d_stride_padding_dilation",  # a mask on the border, and long windows: gate Y
     "test_MaxPool2d_stride_padding_dilation",
 }
 KERNEL_1 = "test_maxpool_2d_ceil_output_size_reduce_by_one"  # the one case whose average is its maximum
