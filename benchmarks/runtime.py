@@ -19,12 +19,12 @@ from depool.bench.candidates import Converted, model_feeds, pool_cases, refuse_w
 from depool.bench.sessions import Bound
 from depool.bench.timing import Timings
 from depool.choice import Choice, Scheme
-from depool.choose import RANKED
 from depool.conversion import Conversion
 from depool.onnx import files
 from depool.onnx.convert import Options, convert_model
 from depool.onnx.find import PoolSite, Selection, ranked_site
 from depool.onnx.siblings import Planner
+from depool.ranking import RANKED
 from depool.verification.models import Feeds
 
 NATIVE, OURS, PUBLISHED, OTHER = "native", "depool", "published network", "dense sequential"

@@ -12,17 +12,18 @@ from depool.choice import Channels, Choice, FormName, Scheme
 from depool.errors import UsageError
 from depool.objects import Wishes
 from depool.onnx import files
-from depool.onnx.convert import Options, Result, convert_file, quiet
+from depool.onnx.convert import Options, Result, convert_file
 from depool.onnx.find import Selection, plan_site
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
 from depool.onnx.siblings import Planner
+from depool.progress import Progress, quiet
 from depool.target import Target, named
 from depool.verification.layouts import Layouts
 from depool.verification.objects import verify_objects
 from depool.verification.subjects import Framework, framework_of, subject
 from depool.verification.verdict import Verdict
-from depool.verification.verify import Check, Progress, verify_sources
+from depool.verification.verify import Check, verify_sources
 
 StrPath = str | os.PathLike[str]
 Ranges = Mapping[str, tuple[float, float]]

@@ -12,12 +12,13 @@ from typing import Any
 
 from depool.errors import FileError, NotEqual
 from depool.objects import Converted, Wishes
-from depool.onnx.convert import Result, quiet
+from depool.onnx.convert import Result
 from depool.onnx.files import check_target, check_there
+from depool.progress import Progress, quiet
 from depool.verification.objects import verify_objects
 from depool.verification.subjects import Framework, needed
 from depool.verification.verdict import Verdict
-from depool.verification.verify import Check, Progress
+from depool.verification.verify import Check
 
 ENDINGS: dict[Framework, str] = {"torch": ".pt2", "keras": ".keras"}
 

@@ -106,7 +106,7 @@ MUTATIONS = (
     ),
     Mutation(
         "masked input padded again",
-        "choose.py",
+        "ranking.py",
         'edge.rule in {"edge", "mask"}',
         'edge.rule in {"edge"}',
         case("mask-dynamic-branched-tree-Y"),
@@ -149,8 +149,8 @@ MUTATIONS = (
     Mutation(
         "a guard under --exact",
         "choose.py",
-        "if chains and not choice.exact",
-        "if chains",
+        "masked and chains and not choice.exact",
+        "masked and chains",
         case("mask-dynamic-branched-horner-Y"),
     ),
     Mutation(

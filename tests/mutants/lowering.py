@@ -91,7 +91,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the dearest plan chosen",
-        "choose.py",
+        "ranking.py",
         "tuple(sorted(found, key=itemgetter(0))[:RANKED])",
         "tuple(sorted(found, key=itemgetter(0))[::-1][:RANKED])",
         lowering("auto"),

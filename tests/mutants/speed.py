@@ -158,7 +158,7 @@ CHOICE = [
     ),
     (
         "what is there already is paid for again",
-        "choose.py",
+        "ranking.py",
         "paid = there if i >= len(plans) else (0.0, 0.0)",
         "paid = (0.0, 0.0)",
         tests("onnx/test_siblings", "a_pyramid_computes_each_maximum_once"),

@@ -91,7 +91,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the ReLU at the end is left out",
-        "choose.py",
+        "ranking.py",
         "if choice.relu and not plan.floored:",
         "if choice.relu and plan.floored:",
         with_relu("elsewhere_one_relu_ends_the_program"),

@@ -101,9 +101,9 @@ def test_pools_that_are_alike_are_planned_once_and_keep_their_reasons(tmp_path):
     )
     path = tmp_path / "m.onnx"
     onnx.save(graph(f"{nodes} y = Concat <axis = 1>(p0, p1, p2, p3, p4, p5)", "float[1,2,8,8]"), path)
-    depool.choose._ranked.cache_clear()
+    depool.ranking.ranked.cache_clear()
     made = depool.convert(path, verify=False)
-    assert depool.choose._ranked.cache_info()[:2] == (4, 2)  # >= 0 and signed, and all others known
+    assert depool.ranking.ranked.cache_info()[:2] == (4, 2)  # >= 0 and signed, and all others known
     assert [r.reason.partition(": ")[2][:7] for r in made.records[:3]] == ["Relu 'r", "Abs 's'", "Relu 'r"]
     assert all("licence" not in r.reason for r in made.records)
     assert [r.reason for r in made.records] == [c.border.reason for c in made.conversions]

@@ -15,12 +15,13 @@ from depool.bench.results import CONVERTED, Bench
 from depool.choice import Channels, Choice, FormName, Scheme
 from depool.errors import NotConverted, NotEqual, Refusal, UsageError
 from depool.onnx import files
-from depool.onnx.convert import Options, convert_model, quiet
+from depool.onnx.convert import Options, convert_model
 from depool.onnx.prepare import prepared
 from depool.onnx.records import read_given, read_records
+from depool.progress import Progress, quiet
 from depool.target import Target, named
 from depool.verification.subjects import framework_of
-from depool.verification.verify import Check, Progress, verify_sources
+from depool.verification.verify import Check, verify_sources
 
 
 def compare(

@@ -13,11 +13,11 @@ from depool.bench.sessions import Bound
 from depool.bench.timing import interleaved
 from depool.errors import NotEqual
 from depool.onnx import files
+from depool.progress import Progress
 from depool.verification.compare import difference
 from depool.verification.models import Feeds, Ranges, declared_dims
 from depool.verification.oracle import CannotRunError
 from depool.verification.regions import RegionError
-from depool.verification.verify import Progress
 
 
 @dataclass(frozen=True)

@@ -94,10 +94,8 @@ def border(
     return Border("shift", f"input >= {facts.lower:.6g}: {facts.reason}", window, facts.lower)
 
 
-def guard(edge: Border) -> Border | None:
-    """The rule `guard` in the place of `mask`, where there are stages for it to look at."""
-    if edge.rule != "mask" or isinstance(edge.window.pads, str):
-        return None
+def guard(edge: Border) -> Border:
+    """The rule `guard` in the place of `mask`."""
     return replace(edge, rule="guard", reason="signed input: taps on the padding are switched off by -MAX/2")
 
 

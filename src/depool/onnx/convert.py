@@ -26,15 +26,11 @@ from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, read_given, read_records, record_of, write_records
 from depool.onnx.shapes import forget_shapes
 from depool.onnx.siblings import Planner, plan_all
+from depool.progress import Progress, quiet
 from depool.record import Record
 from depool.target import named
 from depool.verification.verdict import Verdict
-from depool.verification.verify import Check, Progress, verify_sources
-
-
-def quiet(what: str, done: int, total: int) -> None:
-    """The progress of someone who does not look."""
-    del what, done, total
+from depool.verification.verify import Check, verify_sources
 
 
 @dataclass(frozen=True, eq=False, repr=False)

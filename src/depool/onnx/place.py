@@ -10,7 +10,7 @@ from depool.conversion import Conversion
 from depool.errors import Refusal
 from depool.onnx.find import Left, PoolSite
 from depool.onnx.splice import Names, Shared, emit
-from depool.verification.verify import Progress
+from depool.progress import Progress
 
 
 def emitted(

@@ -13,13 +13,13 @@ from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import Refusal, Refused
 from depool.onnx.find import Left, PoolSite, plan_site
-from depool.verification.verify import Progress
+from depool.progress import Progress, quiet
 
 Planner = Callable[[PoolSite, Choice], Conversion]
 
 
 def plan_all(
-    found: Sequence[PoolSite | Left], choice: Choice, plan: Planner = plan_site, progress: Progress | None = None
+    found: Sequence[PoolSite | Left], choice: Choice, plan: Planner = plan_site, progress: Progress = quiet
 ) -> dict[int, Conversion | Refusal]:
     """How each pool becomes convolutions, or why not, by its place in `found`; a pool comes after what it goes on from.
 
@@ -38,8 +38,7 @@ def plan_all(
         sites = {i: site for i in group if isinstance(site := found[i], PoolSite)}
         given: list[Conversion] = []
         for i in sorted(sites, key=lambda i: (prod(sites[i].spec.kernel_shape), i)):
-            if progress is not None:
-                progress("planning", len(made), len(found))
+            progress("planning", len(made), len(found))
             try:
                 conversion = plan(sites[i], choice) if len(sites) == 1 else plan_site(sites[i], choice, tuple(given))
             except Refused as refused:

@@ -116,7 +116,7 @@ def _border(d: Derivation, used: set[str]) -> tuple[dict[str, str], list[str]]:
         rule = "edge: border elements are repeated, and belong to the same windows"
     elif _masks(d):
         rule = "mask: the padding is -MAX / 2"
-    elif any((op.weight == float(d.values.algebra.ground.far)).any() for op in d.region.ops if isinstance(op, ConvOp)):
+    elif _guards(d):
         rule = "guard: taps on the padding are switched off by -MAX / 2"
     elif not any(_pads(op) for op in d.region.ops if isinstance(op, ConvOp)):
         rule = "none: no convolution is padded"
@@ -131,6 +131,12 @@ def _masks(d: Derivation) -> bool:
     """Whether a convolution's bias is the -MAX / 2 of the mask."""
     biases = [op.bias for op in d.region.ops if isinstance(op, ConvOp) and op.bias is not None]
     return any(float(d.values.algebra.ground.far) in bias for bias in biases)
+
+
+def _guards(d: Derivation) -> bool:
+    """Whether a convolution's weight is the -MAX / 2 of a guard."""
+    weights = [op.weight for op in d.region.ops if isinstance(op, ConvOp)]
+    return any((weight == float(d.values.algebra.ground.far)).any() for weight in weights)
 
 
 def _pads(op: ConvOp) -> bool:

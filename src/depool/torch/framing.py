@@ -3,7 +3,7 @@
     w with pads p  =  (0, ..., w, ..., 0) with pads p + r d,   r zeros at each end, d the dilation
 
 On CPUs oneDNN's depthwise convolutions want pads below the kernel's extent, and PyTorch 2.13 does not call them for
-kernels of one element on one thread: else a convolution takes three to forty times as long.
+kernels of one element on one thread: else slow general ones run (`python benchmarks/torch_convolutions.py`).
 """
 
 from dataclasses import replace

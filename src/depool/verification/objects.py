@@ -12,6 +12,7 @@ import numpy as np
 from depool.errors import UsageError
 from depool.numerics import TYPES
 from depool.program import Array
+from depool.progress import Progress
 from depool.record import Record
 from depool.verification.around import Around, paired
 from depool.verification.compare import difference, worse
@@ -22,7 +23,7 @@ from depool.verification.models import GIVEN, EndToEnd, given_arrays, refuse_unu
 from depool.verification.pools import Broken, compared, promise
 from depool.verification.subjects import Port, Subject
 from depool.verification.verdict import OutputCheck, PoolCheck, Verdict
-from depool.verification.verify import Check, Progress, save
+from depool.verification.verify import Check, save
 
 ANY_CHANNELS = 3
 """How many are drawn for a pool that takes any number."""

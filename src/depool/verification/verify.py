@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
@@ -19,15 +18,13 @@ from depool.onnx.graph import scopes
 from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, read_given, read_records
 from depool.program import Array
+from depool.progress import Progress
 from depool.record import Record
 from depool.verification.judge import judge, notes
 from depool.verification.models import EndToEnd, Feeds, compare_models, drawn_inputs, given_inputs
 from depool.verification.pools import Broken, check_pool, sites_by_output
 from depool.verification.special import check_special
 from depool.verification.verdict import PoolCheck, SpecialCheck, Verdict
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True)
