@@ -31,14 +31,14 @@ FIND = [
         "onnx/padding.py",
         "if value is None or not _is_lowest(value",
         "if value is None or value > 0 and not _is_lowest(value",
-        tests("onnx/test_convert", "any_other_pad_is_data"),
+        tests("onnx/test_pads", "any_other_pad_is_data"),
     ),
     (
         "the axes of a Pad are not read",
         "onnx/padding.py",
         "if len(node.input) > 3 and node.input[3]:",
         "if len(node.input) > 4:",
-        tests("onnx/test_convert", "a_pad_of_the_lowest_number_becomes_part_of_the_pool"),
+        tests("onnx/test_pads", "a_pad_of_the_lowest_number_becomes_part_of_the_pool"),
     ),
     (
         "a default value that can be overridden counts as constant",
@@ -90,7 +90,7 @@ SPLICE = [
         "onnx/splice.py",
         "site.scope.opset > 6 else",
         "site.scope.opset > 5 else",
-        tests("onnx/test_convert", "opset_6_in_every_layout"),
+        tests("onnx/test_types", "opset_6_in_every_layout"),
     ),
     (
         "weights are repeated in the wrong order",
@@ -111,14 +111,14 @@ SPLICE = [
         "onnx/splice.py",
         'return found | {"auto_pad": window.pads}',
         "return found",
-        tests("onnx/test_convert", "a_dynamic_model_keeps_pads_that_only_the_runtime_knows"),
+        tests("onnx/test_facts", "a_dynamic_model_keeps_pads_that_only_the_runtime_knows"),
     ),
     (
         "Concat joins along the axis before",
         "onnx/splice.py",
         'return {"axis": 1 + node.axis}',
         'return {"axis": node.axis}',
-        tests("onnx/test_convert", "what_licenses_a_border_of_zeros"),
+        tests("onnx/test_facts", "what_licenses_a_border_of_zeros"),
     ),
     (
         "functions get initialisers",
@@ -139,7 +139,7 @@ SPLICE = [
         "onnx/place.py",
         "if name not in scope.outputs and all(",
         "if all(",
-        tests("onnx/test_convert", "an_absorbed_pad_stays_for_its_other_readers"),
+        tests("onnx/test_pads", "an_absorbed_pad_stays_for_its_other_readers"),
     ),
     (
         "earlier records are forgotten",
@@ -153,7 +153,7 @@ SPLICE = [
         "onnx/convert.py",
         "        _correct_shapes(model)\n",
         "        pass\n",
-        tests("onnx/test_convert", "a_window_too_many_is_no_longer_declared"),
+        tests("onnx/test_types", "a_window_too_many_is_no_longer_declared"),
     ),
 ]
 

@@ -66,7 +66,7 @@ VERIFICATION = [
         "verification/verify.py",
         "prepared(original.model, given.shapes, given.opset)",
         "prepared(original.model, (), given.opset)",
-        tests("onnx/test_convert", "shapes_fix_the_declared_input"),
+        tests("onnx/test_facts", "shapes_fix_the_declared_input"),
     ),
     (
         "spikes are as low as the rest",
