@@ -10,21 +10,21 @@ VERIFICATION = [
         "verification/pools.py",
         "facts.lower > site.facts.lower or ",
         "",
-        tests("verification/test_verify", "a_record_that_lies"),
+        tests("verification/test_records", "a_record_that_lies"),
     ),
     (
         "not a number passes",
         "verification/pools.py",
         "wrong = ~(apart <= bound)",
         "wrong = apart > bound",
-        tests("verification/test_verify", "not_a_number_is_not_equal"),
+        tests("verification/test_regions", "not_a_number_is_not_equal"),
     ),
     (
         "a replacement may hold any operator",
         "verification/pools.py",
         "    if foreign:\n",
         "    if not model:\n",
-        tests("verification/test_verify", "a_region_replaced_by_another_pool"),
+        tests("verification/test_regions", "a_region_replaced_by_another_pool"),
     ),
     (
         "the convolutions are not run as users run them",
@@ -102,7 +102,7 @@ VERIFICATION = [
         "verification/judge.py",
         "if any(record.facts.declared for record, _ in broken_assumptions(records, whole.given or whole.ranges)):",
         "if not records and not checks:",
-        tests("verification/test_verify", "data_outside_the_declared_range_break_an_assumption_not_the_conversion"),
+        tests("verification/test_data", "data_outside_the_declared_range_break_an_assumption_not_the_conversion"),
         (("verification/judge.py", "if whole.undeclared:", "if not records and not checks:"),),
     ),
     (
