@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 
 @dataclass(frozen=True)
@@ -35,41 +36,11 @@ def case(*ids: str) -> tuple[str, ...]:
     return tuple(f"tests/lowering/test_programs.py::test_every_rule_form_scheme_and_gate[{i}]" for i in ids)
 
 
-def lowering(*names: str) -> tuple[str, ...]:
-    """Tests of lowering/test_programs.py."""
-    return tuple(f"tests/lowering/test_programs.py::test_{name}" for name in names)
-
-
-def geometry(*names: str) -> tuple[str, ...]:
-    """Tests of test_geometry.py."""
-    return tuple(f"tests/test_geometry.py::test_{name}" for name in names)
-
-
-def plans(*names: str) -> tuple[str, ...]:
-    """Tests of plan/test_plans.py."""
-    return tuple(f"tests/plan/test_plans.py::test_{name}" for name in names)
-
-
-def numerics(*names: str) -> tuple[str, ...]:
-    """Tests of test_numerics.py."""
-    return tuple(f"tests/test_numerics.py::test_{name}" for name in names)
-
-
-def cost(*names: str) -> tuple[str, ...]:
-    """Tests of test_cost.py."""
-    return tuple(f"tests/test_cost.py::test_{name}" for name in names)
-
-
-def targets(*names: str) -> tuple[str, ...]:
-    """Tests of test_targets.py."""
-    return tuple(f"tests/test_targets.py::test_{name}" for name in names)
-
-
-def caveats(*names: str) -> tuple[str, ...]:
-    """Tests of onnx/test_caveats.py."""
-    return tuple(f"tests/onnx/test_caveats.py::test_{name}" for name in names)
-
-
-def with_relu(*names: str) -> tuple[str, ...]:
-    """Tests of lowering/test_with_relu.py."""
-    return tuple(f"tests/lowering/test_with_relu.py::test_{name}" for name in names)
+lowering = partial(tests, "lowering/test_programs")
+geometry = partial(tests, "test_geometry")
+plans = partial(tests, "plan/test_plans")
+numerics = partial(tests, "test_numerics")
+cost = partial(tests, "test_cost")
+targets = partial(tests, "test_targets")
+caveats = partial(tests, "onnx/test_caveats")
+with_relu = partial(tests, "lowering/test_with_relu")
