@@ -1,4 +1,4 @@
-"""Kernels with zeros around them: the same numbers, in the shape that PyTorch's fast convolutions want."""
+"""Kernels with zeros in and around them: the same numbers, in the shape that PyTorch's fast convolutions want."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pytest
 
 from depool.geometry import Window
 from depool.numerics import Rounding
-from depool.program import Conv, Program
+from depool.program import Add, Conv, Program
 from depool.torch.framing import framed
 
 
@@ -37,3 +37,20 @@ def test_nothing_is_added_that_is_not_needed():
 def test_one_element_at_stride_1_is_framed_although_it_has_no_pads():
     (node,) = framed(program(1, 1, 1, (0, 0))).nodes
     assert (node.kernel.ravel().tolist(), node.window.pads) == ([0, 1, 0], ((0, 0), (1, 1)))
+
+
+def test_nothing_is_summed_at_a_distance():
+    """x0 + 2 x2 + 3 x4, and something added to it; the sum belongs to the first convolution of the two."""
+    (bare,) = program(3, 1, 2, (2, 2)).nodes
+    (one,) = program(1, 1, 2, (0, 0)).nodes
+    summed = Program(2, (bare, one, Add(1, 2)), Rounding())
+    node = framed(summed).nodes[0]
+    assert (node.kernel.ravel().tolist(), node.window.dilations) == ([1, 0, 2, 0, 3], (1, 1))
+    x = np.arange(22.0).reshape(1, 1, 2, 11)
+    np.testing.assert_array_equal(framed(summed)(x), summed(x))
+
+
+def test_long_pads_along_the_last_axis_have_no_distance():
+    for pads, dilation in (((4, 4), 2), ((5, 5), 1)):
+        (node,) = framed(program(3, 1, 2, pads)).nodes
+        assert node.window.dilations == (1, dilation)

@@ -30,14 +30,14 @@ def steps(*nodes):
 def run(found, x):
     values = [x] * (1 + max(step.slot for step in found))
     for step in found:
-        values[step.slot] = step(values)
+        values[step.slot] = step(values, 0)
     return values[found[-1].slot]
 
 
 def test_what_is_read_again_is_not_written_over():
-    """2 x + r(2 x)."""
+    """2 x + r(2 x): r is written over, 2 x is not."""
     found = steps(TWICE, Relu(1), Add(1, 2))
-    assert [step.in_place for step in found[1:]] == [False, False]
+    assert [step.in_place for step in found[1:]] == [False, True]
     x = torch.tensor([[[-3.0, 1.0]]])
     assert run(found, x).tolist() == [[[-6.0, 4.0]]]
     assert x.tolist() == [[[-3.0, 1.0]]]

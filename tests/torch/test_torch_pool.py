@@ -167,7 +167,7 @@ def test_nothing_that_others_read_is_written_over(name, way):
     pool = POOLS[name].float()
     x = torch.randn(2, 3, 7, 6, generator=torch.Generator().manual_seed(0)).abs().floor_divide(0.01)
     model = depool.torch.convert(pool, x, assume_nonnegative=True, **way)
-    assert any(getattr(step, "in_place", False) for step in model.steps)
+    assert way == {"form": "sequential"} or any(getattr(step, "in_place", False) for step in model.steps)
     for layout in (torch.contiguous_format, torch.channels_last):
         given = x.to(memory_format=layout)
         with torch.no_grad():

@@ -20,13 +20,14 @@ def zero_extended(program: Program, dilation: bool, asymmetric_pads: bool, mixed
             or of all axes where they may not differ
     """
     nodes = [
-        _extended(node, dilation, asymmetric_pads, mixed_axes) if isinstance(node, Conv) else node
+        extended(node, dilation, asymmetric_pads, mixed_axes) if isinstance(node, Conv) else node
         for node in program.nodes
     ]
     return replace(program, nodes=tuple(nodes))
 
 
-def _extended(node: Conv, dilation: bool, asymmetric_pads: bool, mixed_axes: bool) -> Conv:
+def extended(node: Conv, dilation: bool, asymmetric_pads: bool = True, mixed_axes: bool = True) -> Conv:
+    """One convolution of `zero_extended`."""
     kernel, window = node.kernel, node.window
     if not dilation and max(window.dilations) > 1:
         wide = np.zeros((*kernel.shape[:2], *window.extent))
@@ -40,7 +41,7 @@ def _extended(node: Conv, dilation: bool, asymmetric_pads: bool, mixed_axes: boo
         dilated = [d > 1 for d in window.dilations]
         if any(map(any, extra)):
             if any(wide and any(e) for wide, e in zip(dilated, extra, strict=True)):
-                return _extended(_extended(node, False, True, True), True, asymmetric_pads, mixed_axes)
+                return extended(extended(node, False), True, asymmetric_pads, mixed_axes)
             kernel = np.pad(kernel, ((0, 0), (0, 0), *extra))
             pads = tuple((most, most) for most in largest)
             window = Window(kernel.shape[2:], window.strides, window.dilations, pads)

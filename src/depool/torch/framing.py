@@ -1,24 +1,42 @@
-"""Kernels with zeros around them, for which PyTorch has its fast convolutions.
+"""Kernels with zeros in and around them, for which PyTorch has its fast convolutions.
 
-    w with pads p  =  (0, ..., w, ..., 0) with pads p + r d,   r zeros at each end, d the dilation
+    w at distance d     =  (w0, 0, ..., 0, w1, ...),   d - 1 zeros between two taps
+    w with pads p       =  (0, ..., w, ..., 0) with pads p + r d,   r zeros at each end
 
 On CPUs oneDNN's depthwise convolutions want pads below the kernel's extent, and PyTorch 2.13 does not call them for
-kernels of one element on one thread: else slow general ones run (`python benchmarks/torch_convolutions.py`).
+kernels of one element on one thread. Those at a distance want pads of 4 at most along the last axis, and begin with
+what is added to them, y + w0 x0 + w1 x1, which rounds otherwise than what was asked for; those without do neither
+(`python benchmarks/torch_convolutions.py`).
 """
 
 from dataclasses import replace
 
 import numpy as np
 
+from depool.cost import passes
+from depool.lowering.adapt import extended
 from depool.program import Conv, Program
+
+LAST_PAD = 4
+"""Along the last axis, at a distance."""
 
 
 def framed(program: Program) -> Program:
     """The same sums, each with zeros more."""
-    return replace(program, nodes=tuple(_framed(node) if isinstance(node, Conv) else node for node in program.nodes))
+    sums = {one.nodes[0] for one in passes(program) if len(one.reads) > 1}
+    nodes = [_framed(node, i in sums) if isinstance(node, Conv) else node for i, node in enumerate(program.nodes)]
+    return replace(program, nodes=tuple(nodes))
 
 
-def _framed(node: Conv) -> Conv:
+def _framed(node: Conv, summed: bool) -> Conv:
+    bare = extended(node, dilation=False)
+    if summed and np.count_nonzero(node.kernel[0]) > 1:
+        return _ringed(bare)
+    made = _ringed(node)
+    return made if max(made.window.explicit_pads(())[-1]) <= LAST_PAD else _ringed(bare)
+
+
+def _ringed(node: Conv) -> Conv:
     window = node.window
     pads = window.explicit_pads(())
     rings = [

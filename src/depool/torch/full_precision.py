@@ -28,7 +28,7 @@ def convolution(
             if x.is_cuda:
                 broken: Tensor = _outside_of_the_compiler(x, weight, bias, stride, padding, dilation, groups)
                 return broken
-        elif _shortened(x.device.type):
+        elif shortened(x.device.type):
             exact: Tensor = _FullPrecision.apply(x, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-untyped-call]
             return exact
     return _plain(x, weight, bias, stride, padding, dilation, groups)
@@ -43,11 +43,12 @@ def _plain(
 
 def _settings(device: str) -> Any:
     """The precision of float32 convolutions on a kind of device, or None where there is no such setting."""
-    backend = {"cuda": torch.backends.cudnn, "cpu": torch.backends.mkldnn}.get(device)
+    backend: Any = torch.backends.mkldnn if device == "cpu" else torch.backends.cudnn if device == "cuda" else None
     return None if backend is None else backend.conv
 
 
-def _shortened(device: str) -> bool:
+def shortened(device: str) -> bool:
+    """Whether float32 convolutions may be computed with fewer digits on a kind of device."""
     settings = _settings(device)
     return settings is not None and settings.fp32_precision not in {"ieee", "none"}
 

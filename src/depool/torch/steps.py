@@ -1,24 +1,34 @@
-"""The nodes of a program as modules, each from the tensors computed so far to one more.
+"""The passes of a program as modules, each from the tensors computed so far to one more.
 
-Where no gradients are recorded, a ReLU or a sum is written over the result of a convolution or of a sum that nothing
-else reads.
+Where no gradients are recorded, a ReLU or a sum is written over what nothing else reads; and a convolution, the sum and
+the ReLU behind it are one call where oneDNN has it (`torch/onednn.py`) and rounds it alike.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from depool.conversion import Conversion
+from depool.cost import Pass, passes
 from depool.layout import WideConv, widen
-from depool.program import Add, Array, Concat, Conv, Node, Program, Ref, sources
+from depool.program import Add, Array, Concat, Conv, Ref, Relu
+from depool.torch import onednn
 from depool.torch.framing import framed
 from depool.torch.full_precision import convolution
 
+LEAST = 64
+"""Numbers of a result, below which it says too little of how they were rounded."""
+
 
 class Step(nn.Module):
-    """Reads some of the tensors at hand, and makes the one of its own slot."""
+    """Reads some of the tensors at hand, and makes the one of its own slot.
+
+    Its forward takes these tensors, and a number for their shapes where calls may be fused; 0 where they may not.
+    """
 
     slot: int
 
@@ -27,15 +37,38 @@ class Step(nn.Module):
         self.slot = slot
 
 
+@dataclass(frozen=True)
+class Behind:
+    """What is done with a convolution's result before it is stored.
+
+    Attributes:
+        other: the slot of what is added; -1 for nothing.
+        in_place: whether nobody reads that again.
+        rectified: whether a ReLU comes last.
+    """
+
+    other: int = -1
+    in_place: bool = False
+    rectified: bool = False
+
+
 class ConvStep(Step):
-    """A convolution with fixed weights; grouped by the number of channels that come, where they were not known."""
+    """A convolution with fixed weights, and the sum and the ReLU behind it, where there are such: r(conv(x) + other).
+
+    It is grouped by the number of channels that come, where they were not known.
+    """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, slot: int, source: int, node: Conv, wide: WideConv, *, any_channels: bool, like: Tensor) -> None:
+    def __init__(
+        self, slot: int, source: int, node: Conv, wide: WideConv, behind: Behind, *, any_channels: bool, like: Tensor
+    ) -> None:
         super().__init__(slot)
         self.source = source
+        self.other = behind.other
+        self.in_place = behind.in_place
+        self.rectified = behind.rectified
         self.stride = list(node.window.strides)
         self.dilation = list(node.window.dilations)
         pads = node.window.explicit_pads(())
@@ -47,12 +80,31 @@ class ConvStep(Step):
         self.constant = not wide.weight.any()
         self.register_buffer("weight", _tensor(wide.weight, like), persistent=False)
         self.register_buffer("bias", None if wide.bias is None else _tensor(wide.bias, like), persistent=False)
+        self.calls: dict[int, onednn.Call | None] = {}
 
-    def forward(self, values: list[Tensor]) -> Tensor:
-        """Convolve."""
+    def forward(self, values: list[Tensor], seen: int) -> Tensor:
+        """Convolve, add, rectify."""
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            y = self._fused(values, seen) if seen else None
+            if y is not None:
+                return y
         x = values[self.source]
-        if self.constant:
-            x = x.detach()  # its gradient is 0, but would be computed as 0 * inf behind the large weight of a mask
+        y = self._convolved(x.detach() if self.constant else x)  # a gradient of 0 would be 0 * inf behind a mask
+        if self.other >= 0:
+            other = values[self.other]
+            y = y.add_(other) if _writable(y) and _writable(other) else y + other
+        if self.rectified:
+            y = torch.relu_(y) if _writable(y) else torch.relu(y)
+        return y
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        weight, bias, groups = self._grouped(x)
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return convolution(x, weight, bias, self.stride, self.padding, self.dilation, groups)
+        zero = [0] * len(self.stride)
+        return torch.convolution(x, weight, bias, self.stride, self.padding, self.dilation, False, zero, groups)
+
+    def _grouped(self, x: Tensor) -> tuple[Tensor, Tensor | None, int]:
         weight, bias = self.weight, self.bias
         groups = self.groups
         if self.any_channels:
@@ -60,15 +112,46 @@ class ConvStep(Step):
             weight = weight.repeat([groups] + [1] * (weight.dim() - 1))
             if bias is not None:
                 bias = bias.repeat(groups)
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return convolution(x, weight, bias, self.stride, self.padding, self.dilation, groups)
-        zero = [0] * len(self.stride)
-        return torch.convolution(x, weight, bias, self.stride, self.padding, self.dilation, False, zero, groups)
+        return weight, bias, groups
+
+    @torch.jit.unused
+    def _fused(self, values: list[Tensor], seen: int) -> Tensor | None:
+        """The result by one call, where there is one for inputs of these shapes."""
+        if seen not in self.calls:
+            self.calls[seen] = self._tried(values[self.source])
+        call = self.calls[seen]
+        return call(values) if call else None
+
+    def _tried(self, like: Tensor) -> onednn.Call | None:
+        """The call, if on random numbers it has the very bits of the operators that it replaces.
+
+        oneDNN may add `other` first, and so round otherwise; then the bounds that hold for the program would not.
+        """
+        weight, bias, groups = self._grouped(like)
+        where = (self.padding, self.stride, self.dilation, groups)
+        kernel = onednn.arranged(weight, where, like)
+        make = partial(onednn.prepared, kernel, bias, where, rectified=self.rectified, in_place=self.in_place)
+        random = torch.Generator().manual_seed(0)
+        x = torch.empty_like(like).normal_(generator=random)
+        y = self._convolved(x)
+        other = torch.empty_like(y).normal_(generator=random)
+        if self.other >= 0:
+            y = y + other
+        if self.rectified:
+            y = torch.relu(y)
+        alike = torch.equal(make(0, 1 if self.other >= 0 else -1)([x, other]), y)
+        return make(self.source, self.other) if alike and y.numel() >= LEAST else None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the calls, whose kernels only this process can read."""
+        return {**super().__getstate__(), "calls": {}}  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
         """Geometry."""
         shape = "x".join(map(str, self.weight.shape))
-        return f"{self.source} -> {self.slot}, {shape}, stride={self.stride}, padding={self.padding}"
+        other = f" + {self.other}" if self.other >= 0 else ""
+        relu = ", relu" if self.rectified else ""
+        return f"{self.source}{other} -> {self.slot}, {shape}, stride={self.stride}, padding={self.padding}{relu}"
 
 
 def _writable(x: Tensor) -> bool:
@@ -91,7 +174,7 @@ class ReluStep(Step):
         self.source = source
         self.in_place = in_place
 
-    def forward(self, values: list[Tensor]) -> Tensor:
+    def forward(self, values: list[Tensor], seen: int) -> Tensor:  # noqa: ARG002 - as all steps take it
         """Rectify."""
         x = values[self.source]
         return torch.relu_(x) if self.in_place and _writable(x) else torch.relu(x)
@@ -110,7 +193,7 @@ class AddStep(Step):
         self.right = right
         self.in_place = in_place
 
-    def forward(self, values: list[Tensor]) -> Tensor:
+    def forward(self, values: list[Tensor], seen: int) -> Tensor:  # noqa: ARG002 - as all steps take it
         """Add."""
         left, right = values[self.left], values[self.right]
         return left.add_(right) if self.in_place and _writable(left) and _writable(right) else left + right
@@ -128,7 +211,7 @@ class ConcatStep(Step):
         self.parts = parts
         self.axis = axis
 
-    def forward(self, values: list[Tensor]) -> Tensor:
+    def forward(self, values: list[Tensor], seen: int) -> Tensor:  # noqa: ARG002 - as all steps take it
         """Join."""
         return torch.cat([values[part] for part in self.parts], self.axis)
 
@@ -147,43 +230,43 @@ def steps_of(conversion: Conversion, channels: int, like: Tensor) -> list[Step]:
     """
     program = framed(conversion.program)
     wide = widen(program, channels or 1, conversion.channels)
-    slots, free = _slots(program), _free(program)
+    order = passes(program)
+    slots, free = _slots(order), _free(order)
     steps: list[Step] = []
-    for i, (node, conv) in enumerate(zip(program.nodes, wide, strict=True)):
-        slot = slots[i + 1]
-        read = [slots[ref] for ref in sources(node)]
+    for one in order:
+        slot = slots[one.nodes[-1] + 1]
+        read = [slots[ref] for ref in one.reads]
+        node, conv = program.nodes[one.nodes[0]], wide[one.nodes[0]]
         if isinstance(node, Conv) and conv is not None:
-            steps.append(ConvStep(slot, read[0], node, conv, any_channels=not channels, like=like))
+            rectified = isinstance(program.nodes[one.nodes[-1]], Relu)
+            behind = Behind(read[1], one.reads[1] in free, rectified) if read[1:] else Behind(rectified=rectified)
+            steps.append(ConvStep(slot, read[0], node, conv, behind, any_channels=not channels, like=like))
+        elif isinstance(node, Concat):
+            steps.append(ConcatStep(slot, read, 1 + node.axis))
+        elif isinstance(node, Add):
+            left, right = reversed(read) if one.reads[0] not in free else read
+            steps.append(AddStep(slot, left, right, in_place=not free.isdisjoint(one.reads)))
         else:
-            steps.append(_plain_step(node, slot, read, [ref in free for ref in sources(node)]))
+            steps.append(ReluStep(slot, read[0], in_place=one.reads[0] in free))
     return steps
 
 
-def _plain_step(node: Node, slot: int, read: Sequence[int], free: Sequence[bool]) -> Step:
-    if isinstance(node, Concat):
-        return ConcatStep(slot, list(read), 1 + node.axis)
-    if isinstance(node, Add):
-        left, right = reversed(read) if free[1] and not free[0] else read
-        return AddStep(slot, left, right, in_place=any(free))
-    return ReluStep(slot, read[0], in_place=free[0])
+def _free(order: Sequence[Pass]) -> set[Ref]:
+    """What may be written over by its reader: results that are read once."""
+    readers = Counter(ref for one in order for ref in one.reads)
+    return {one.nodes[-1] + 1 for one in order if readers[one.nodes[-1] + 1] == 1}
 
 
-def _free(program: Program) -> set[Ref]:
-    """What may be written over by its reader: results of convolutions and sums that are read once."""
-    readers = Counter(ref for node in program.nodes for ref in sources(node))
-    return {i for i, node in enumerate(program.nodes, 1) if isinstance(node, Conv | Add) and readers[i] == 1}
-
-
-def _slots(program: Program) -> list[int]:
+def _slots(order: Sequence[Pass]) -> dict[Ref, int]:
     """A place for every tensor, the input first; a place is used again once nobody reads its tensor any more."""
-    last = list(range(len(program.nodes) + 1))
-    for i, node in enumerate(program.nodes):
-        for ref in sources(node):
-            last[ref] = i + 1
-    places: list[int] = []
-    for ref in range(len(last)):
-        busy = {place for other, place in enumerate(places) if last[other] >= ref}
-        places.append(next(place for place in range(len(busy) + 1) if place not in busy))
+    last = {0: 0}
+    for step, one in enumerate(order, 1):
+        last.update(dict.fromkeys(one.reads, step))
+        last[one.nodes[-1] + 1] = step
+    places = {0: 0}
+    for step, one in enumerate(order, 1):
+        busy = {place for ref, place in places.items() if last[ref] >= step}
+        places[one.nodes[-1] + 1] = next(place for place in range(len(busy) + 1) if place not in busy)
     return places
 
 
