@@ -34,11 +34,11 @@ MUTATIONS = [
         tests("bench/test_timing", "ratio_is_taken_within_each_round"),
     ),
     (
-        "the first candidate always begins",
+        "every round has the same order",
         "bench/timing.py",
-        "first = done % len(names)",
-        "first = 0",
-        tests("bench/test_timing", "every_round_has_each_candidate_once_and_begins_one_later"),
+        "Random(done)",
+        "Random(0)",
+        tests("bench/test_timing", "every_round_has_each_candidate_once_and_an_order_of_its_own"),
     ),
     (
         "an interruption spoils a round",

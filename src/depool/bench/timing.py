@@ -2,8 +2,9 @@
 
     ratio of round r = t_r(candidate) / t_r(base)        reported: the median over the rounds, and the quartiles
 
-A round times every candidate once, one after the other, and the next round begins one candidate later. What slows
-the machine for a while slows both sides of a ratio; where it hits one side alone, the median passes over that round.
+A round times every candidate once, in an order of its own, so that none always finds the caches as the same other one
+left them. What slows the machine for a while slows both sides of a ratio; where it hits one side alone, the median
+passes over that round.
 A candidate's time in a round is the median of several blocks of calls: a block is long enough for the clock, and an
 interruption spoils one block of many.
 """
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from random import Random
 from statistics import median, quantiles
 
 LEAST_ROUNDS = 5
@@ -79,8 +81,7 @@ def interleaved(
     found: dict[str, list[float]] = {name: [] for name in names}
     start, done = clock(), 0
     while done < LEAST_ROUNDS or clock() - start < seconds:
-        first = done % len(names)
-        for name in names[first:] + names[:first]:
+        for name in Random(done).sample(names, len(names)):  # noqa: S311 - an order, no secret
             blocks = min(BLOCKS, ceil(BLOCKS * calls[name]))  # one, where a single call takes a turn or longer
             times = [_timed(candidates[name], ceil(calls[name]), clock) for _ in range(blocks)]
             found[name].append(median(times))
