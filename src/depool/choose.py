@@ -70,6 +70,7 @@ def choose(
     dtype: npt.DTypeLike,
     given: tuple[Conversion, ...] = (),
     stages: Described = (),
+    channels: int = 0,
 ) -> Conversion:
     """The cheapest of `choices`.
 
@@ -81,12 +82,13 @@ def choose(
         dtype: of its input.
         given: other pools of the same input that have been converted, and may be gone on from.
         stages: the plan, where it is known already: from a record, or from measurements.
+        channels: of its input, which may count for what is fast; 0 where not known.
 
     Raises:
         Refused: with the code that says why.
         UsageError: where the stages do not make this pool.
     """
-    return choices(spec, sizes, facts, choice, dtype, given, stages)[0]
+    return choices(spec, sizes, facts, choice, dtype, given, stages, channels)[0]
 
 
 def choices(
@@ -97,6 +99,7 @@ def choices(
     dtype: npt.DTypeLike,
     given: tuple[Conversion, ...] = (),
     stages: Described = (),
+    channels: int = 0,
 ) -> list[Conversion]:
     """Resolve the geometry, choose border, gate and form; lower each plan, adapt it to the target, and rank by cost.
 
@@ -105,7 +108,7 @@ def choices(
     target = named(choice.target)
     known_words(choice)
     window = spec.resolve(sizes)
-    channels = layout(choice, target)
+    kernels = layout(choice, target)
     if choice.relu and (spec.kind != "max" or np.dtype(dtype).kind in "iu"):
         raise UsageError("relu belongs to max pools of floating-point numbers")
     if np.dtype(dtype).kind in "iu":
@@ -114,13 +117,14 @@ def choices(
         raise dynamic_same(f"target {target.name} takes explicit symmetric pads only")
     if spec.kind == "average":
         mean = average(spec, window, sizes, target)
-        return [replace(mean, channels=channels, program=adapted(mean.program, target, channels, mean.form))]
+        return [replace(mean, channels=kernels, program=adapted(mean.program, target, kernels, mean.form))]
     form = form_of(choice, target)
     edges, masks = form != "sequential" and target.spatial_concat, form != "sequential" and target.large_constants
     edge = border(window, sizes, facts, choice.exact, edges=edges, masks=masks)
-    base = base_of(given, edge.window, sizes, edge, facts, form) if channels != "folded" else None
+    base = base_of(given, edge.window, sizes, edge, facts, form) if kernels != "folded" else None
     sign = InputFacts(-inf if facts.signed else 0.0)
     wish = replace(choice, target=target)
+    aligned = kernels != "folded" and channels % target.block == 0
     positive = form == "sequential" and not choice.exact and _pays_relu_first(window, facts, choice)
     if positive:
         sign = InputFacts(0.0)
@@ -129,13 +133,14 @@ def choices(
     for rule in _rules(edge, form, choice):
         gate = gates_of(choice, rule, facts, dtype)[2].name
         try:
-            rows = ranked(wish, replace(rule, reason=""), sizes, sign, form, str(np.dtype(dtype)), base, stages)
+            bare = replace(rule, reason="")
+            rows = ranked(wish, bare, sizes, sign, form, str(np.dtype(dtype)), base, stages, aligned)
         except (Refused, UsageError) as error:
             lacks = lacks or error
             continue
         for costs, plan, program in rows:
             whole = _relu_first(program) if positive else program
-            found.append((costs, Conversion(spec, window, rule, plan.scheme, form, channels, gate, whole, plan)))
+            found.append((costs, Conversion(spec, window, rule, plan.scheme, form, kernels, gate, whole, plan)))
     if not found:
         raise lacks or AssertionError("no plan")
     return [made for _, made in sorted(found, key=itemgetter(0))[:RANKED]]

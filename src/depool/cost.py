@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from depool.program import Add, Conv, Program, Ref, Relu, sources
+from depool.target import Target
 
 
 def nominal(sizes: tuple[int | None, ...], extent: tuple[int, ...]) -> tuple[int, ...]:
@@ -14,74 +16,95 @@ def nominal(sizes: tuple[int | None, ...], extent: tuple[int, ...]) -> tuple[int
     return tuple(n if n is not None else max(56, 4 * e) for n, e in zip(sizes, extent, strict=True))
 
 
-WRITTEN, READ, TAP, SPREAD, APART = 1.0, 0.4, 0.25, 8.0, 4.0
-"""What an element costs that a pass writes, or reads; a tap of an element; and a tap where maps are mixed.
+WRITTEN, FRESH, READ, TAP, COPIED, SPREAD = 1.0, 0.25, 0.5, 0.2, 1.5, 10.0
+"""What an element costs that a pass writes; what it costs more where nothing is added to it, so that it is written to
+memory of its own; one that a pass reads; a tap of an element; a tap where channels fill no block, so that the runtime
+copies what each tap reads; and a tap where maps are mixed.
 
-Where nothing is fused, a convolution writes as slowly as so many other passes (`APART`, PyTorch 2.13).
-
-Fitted to ONNX Runtime 1.32 on one thread, some hundred programs of 58 geometries. A convolution of several maps per
+Fitted to ONNX Runtime 1.32 on one thread, the ten cheapest plans of 60 geometries. A convolution of several maps per
 channel is no depthwise one, and runtimes have no fast way for it.
 """
 
 
-def work(program: Program, spatial: tuple[int, ...], *, fuses: bool = True) -> float:
+def work(
+    program: Program, spatial: tuple[int, ...], *, fuses: bool = True, call: float = 0.0, tap: float = TAP
+) -> float:
     """What a run costs, per channel, in elements written.
 
     On CPU runtimes time is bytes moved: each convolution is one pass, into which an Add and a ReLU behind it are
-    fused; of its rows those that its strides skip are not read. All else is a pass of its own.
+    fused, in place of what is added; of its rows those that its strides skip are not read. All else is a pass of its
+    own.
 
     Args:
         program: to be run.
         spatial: the input's sizes.
-        fuses: whether the runtime fuses at all; where not, a pass costs what it writes.
+        fuses: whether the runtime fuses at all; where not, each node is a pass.
+        call: what calling a convolution costs before it computes anything, in elements written.
+        tap: what a tap of an element costs.
     """
     sizes = program.sizes(spatial)
     elements = [maps * prod(size) for maps, size in zip(program.maps, sizes, strict=True)]
-    if not fuses:
-        return sum(
-            elements[i + 1] * (APART * max(node.kernel.shape[:2]) if isinstance(node, Conv) else WRITTEN)
-            for i, node in enumerate(program.nodes)
-        )
     total = 0.0
-    for i, others in passes(program):
-        node = program.nodes[i]
-        total += WRITTEN * elements[i + 1] + READ * sum(elements[ref] for ref in others)
+    for found in passes(program) if fuses else _apart(program):
+        node = program.nodes[found.nodes[0]]
+        written = elements[found.nodes[0] + 1]
+        total += WRITTEN * written
         if isinstance(node, Conv):
+            total += 0.0 if len(found.reads) > 1 else FRESH * written
             mixed = max(node.kernel.shape[:2]) > 1
             taps = node.kernel.size if mixed else prod(node.window.kernel_shape)
-            total += READ * elements[node.source] * _rows(node)
-            total += (SPREAD * taps * prod(sizes[i + 1])) if mixed else (TAP * taps * elements[i + 1])
+            total += call + READ * elements[node.source] * _rows(node)
+            total += (SPREAD * taps * prod(sizes[found.nodes[0] + 1])) if mixed else (tap * taps * written)
         else:
-            total += READ * sum(elements[ref] for ref in sources(node))
+            total += FRESH * written + READ * sum(elements[ref] for ref in found.reads)
     return total
 
 
-def passes(program: Program) -> list[tuple[int, tuple[Ref, ...]]]:
-    """The nodes that are passes of their own, and what an Add fused into one reads besides."""
+@dataclass(frozen=True)
+class Pass:
+    """What runtimes run as one.
+
+    Attributes:
+        nodes: a convolution and the Add and the ReLU behind it, as far as there are such; or one other node.
+        reads: what they read from before: the node's own sources, and then what the Add reads besides.
+    """
+
+    nodes: tuple[int, ...]
+    reads: tuple[Ref, ...]
+
+
+def passes(program: Program) -> list[Pass]:
+    """The passes of a program, in an order in which they can be run."""
     readers: dict[Ref, list[int]] = {}
     for i, node in enumerate(program.nodes):
         for ref in sources(node):
             readers.setdefault(ref, []).append(i)
     fused: set[int] = set()
-    found: list[tuple[int, tuple[Ref, ...]]] = []
+    found: list[Pass] = []
     for i, node in enumerate(program.nodes):
-        if i in fused:
-            continue
-        others: tuple[Ref, ...] = ()
-        last = i
-        while isinstance(node, Conv) and len(readers.get(last + 1, ())) == 1:
-            (reader,) = readers[last + 1]
-            behind = program.nodes[reader]
-            if reader in fused or not isinstance(behind, Add | Relu) or (isinstance(behind, Add) and others):
-                break
-            if isinstance(behind, Add):
-                others = tuple(ref for ref in sources(behind) if ref != last + 1)
-            fused.add(reader)
-            last = reader
-            if isinstance(behind, Relu):
-                break
-        found.append((i, others))
-    return found
+        if i not in fused:
+            found.append(_from(program, i, readers, fused) if isinstance(node, Conv) else Pass((i,), sources(node)))
+            fused.update(found[-1].nodes)
+    return sorted(found, key=lambda one: one.nodes[-1])
+
+
+def _apart(program: Program) -> list[Pass]:
+    return [Pass((i,), sources(node)) for i, node in enumerate(program.nodes)]
+
+
+def _from(program: Program, first: int, readers: dict[Ref, list[int]], fused: set[int]) -> Pass:
+    """The pass that begins with a convolution; each of its results but the last is read once."""
+    nodes, reads = [first], list(sources(program.nodes[first]))
+    while len(readers.get(nodes[-1] + 1, ())) == 1:
+        (reader,) = readers[nodes[-1] + 1]
+        behind = program.nodes[reader]
+        if reader in fused or not isinstance(behind, Add | Relu) or (isinstance(behind, Add) and len(reads) > 1):
+            break
+        reads += [ref for ref in sources(behind) if ref != nodes[-1] + 1]
+        nodes.append(reader)
+        if isinstance(behind, Relu):
+            break
+    return Pass(tuple(nodes), tuple(reads))
 
 
 def _rows(node: Conv) -> float:
@@ -101,10 +124,17 @@ def relu_elements(program: Program, spatial: tuple[int, ...]) -> int:
     )
 
 
-def effort(program: Program, spatial: tuple[int, ...], minimise: str, *, fuses: bool = True) -> tuple[float, float]:
-    """What programs are compared by: their work, or ReLUs first where a target's own work grows with them."""
-    amount = work(program, spatial, fuses=fuses)
-    return (relu_elements(program, spatial), amount) if minimise == "relus" else (amount, 0)
+def effort(program: Program, spatial: tuple[int, ...], target: Target, *, aligned: bool = True) -> tuple[float, float]:
+    """What programs are compared by: their work, or ReLUs first where a target's own work grows with them.
+
+    Args:
+        program: to be run.
+        spatial: the input's sizes.
+        target: who runs it.
+        aligned: whether the channels fill the target's blocks.
+    """
+    amount = work(program, spatial, fuses=target.fuses, call=target.call, tap=TAP if aligned else COPIED)
+    return (relu_elements(program, spatial), amount) if target.minimise == "relus" else (amount, 0)
 
 
 def activation_elements(program: Program, spatial: tuple[int, ...]) -> int:

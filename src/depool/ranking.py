@@ -42,6 +42,7 @@ def ranked(
     dtype: str,
     base: Plan | None,
     stages: Described,
+    aligned: bool,
 ) -> tuple[tuple[Costs, Plan, Program], ...]:
     """The plans whose programs cost least, the cheapest first; what `base` computes is there already.
 
@@ -54,6 +55,7 @@ def ranked(
         dtype: the name of the input's type.
         base: the plan of another pool of the input, to go on from.
         stages: the plan, where it is known already.
+        aligned: whether the channels fill the target's blocks.
 
     Raises:
         Refused: where the target takes none.
@@ -68,7 +70,7 @@ def ranked(
         return adapted(made, target, layout(choice, target), form)
 
     def price(program: Program) -> tuple[float, float]:
-        return effort(program, count, target.minimise, fuses=target.fuses)
+        return effort(program, count, target, aligned=aligned)
 
     found: list[tuple[Costs, Plan, Program]] = []
     lacks: Refused | None = None

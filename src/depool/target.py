@@ -25,6 +25,8 @@ Batch = Literal["any", "symbolic", "fixed"]
 Minimise = Literal["writes", "relus"]
 Bounds = Literal["none", "interval", "linear", "exact"]
 WORDS = {"batch": get_args(Batch), "minimise": get_args(Minimise), "bounds": get_args(Bounds)}
+NUMBERS = {"largest_kernel": 1, "call": 0, "block": 1}
+"""What a number may be at least."""
 SUFFIX = ".toml"
 
 
@@ -64,8 +66,11 @@ class Target:
         spatial_concat: accepts a Concat along a spatial axis; else the border of a signed input is not repeated.
         reshape: accepts a Reshape that folds channels into the batch; else there is no ``folded`` layout.
         bias: accepts a bias; else pools that need one are refused.
-        fuses: runs a convolution and the Add and Relu behind it as one pass, even one that copies a tensor for the Add;
-            else an Add reads the tensor itself.
+        fuses: runs a convolution and the Add and Relu behind it as one pass.
+        copies: a convolution that copies a tensor for an Add, as one pass, costs no more than an Add that reads the
+            tensor itself; else there are no such convolutions.
+        call: what calling a convolution costs before it computes anything, in elements of a channel.
+        block: of how many channels, or a multiple, it has fast convolutions by channels.
         largest_kernel: the longest side of a kernel it accepts; None where there is no limit.
         attributes: attributes that must be written out, by operator; depool always writes those of its own nodes.
         names: wants every node named, which depool's own nodes are.
@@ -91,6 +96,9 @@ class Target:
     reshape: bool = True
     bias: bool = True
     fuses: bool = True
+    copies: bool = True
+    call: int = 0
+    block: int = 4
     largest_kernel: int | None = None
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     names: bool = False
@@ -215,9 +223,9 @@ def _value(key: str, value: Any) -> Any:
         return {what: _text(said) for what, said in _table(value).items()}
     if key == "evidence":
         return tuple(_evidence(entry) for entry in value)
-    if key == "largest_kernel":
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError("a number of at least 1 is expected")
+    if key in NUMBERS:
+        if not isinstance(value, int) or isinstance(value, bool) or value < NUMBERS[key]:
+            raise ValueError(f"a number of at least {NUMBERS[key]} is expected")
         return value
     if not isinstance(value, bool):
         raise TypeError("true or false is expected")

@@ -92,8 +92,8 @@ MUTATIONS = (
     Mutation(
         "a Concat reads nothing",
         "cost.py",
-        "total += READ * sum(elements[ref] for ref in sources(node))",
-        "total += 0",
+        "total += FRESH * written + READ * sum(elements[ref] for ref in found.reads)",
+        "total += FRESH * written",
         cost("a_spatial_concat_is_a_pass_too"),
     ),
     Mutation(

@@ -71,8 +71,8 @@ MUTATIONS = (
     Mutation(
         "solvers get the scheme with fewest elements",
         "cost.py",
-        'if minimise == "relus" else',
-        'if minimise == "" else',
+        'if target.minimise == "relus" else',
+        'if target.minimise == "" else',
         cost("effort_counts_what_the_target_minimises"),
     ),
     Mutation(

@@ -10,8 +10,9 @@ import pytest
 from onnx import parser
 
 import depool
+from depool.choice import Choice
 from depool.errors import NotConverted
-from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
 from depool.target import PORTABLE
 
 HEAD = '<ir_version: 8, opset_import: ["" : 13]>'
@@ -308,6 +309,15 @@ def test_sizes_and_channels():
     (site,) = sites(maxpool("kernel_shape = [2, 2]", x="float[N,3,h,9]"))
     assert (site.channels, site.sizes, site.dtype) == (3, (None, 9), "float32")
     assert (site.source, site.output, site.scope.path) == ("x", "y", "")
+
+
+def test_channels_that_fill_no_block_have_a_plan_of_fewer_taps():
+    """2x2/2 as one chain reads four taps each time; axis by axis two. Each is copied where channels fill no block."""
+    stages = {}
+    for channels in (8, 42):
+        (site,) = sites(maxpool("kernel_shape = [2, 2], strides = [2, 2]", x=f"float[1,{channels},8,8]"))
+        stages[channels] = [stage.window.kernel_shape for stage in plan_site(site, Choice()).plan.stages]
+    assert stages == {8: [(2, 2)], 42: [(2, 1), (1, 2)]}
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def adapted(program: Program, target: Target, channels: str, form: str) -> Progr
     """
     if channels == "depthwise" and form != "sequential":
         program = adapt.one_map_each(program)
-    if not target.fuses:
+    if not target.copies:
         program = adapt.without_copies(program)
     program = adapt.zero_extended(program, target.dilation, target.asymmetric_pads, target.mixed_axes)
     convs = [node for node in program.nodes if isinstance(node, Conv)]

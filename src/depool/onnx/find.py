@@ -169,7 +169,7 @@ def ranked_site(
     """
     wanted = replace(choice, exact=True) if site.exact else choice
     dtype = TYPES.get(site.dtype, site.dtype)
-    found = choices(site.spec, site.sizes, site.facts, wanted, dtype, given, stages)
+    found = choices(site.spec, site.sizes, site.facts, wanted, dtype, given, stages, site.channels)
     if found[0].channels == "folded" and site.scope.opset < 9:
         raise Refused(
             "OPSET_TOO_OLD",
