@@ -140,7 +140,8 @@ def choices(
             continue
         for costs, plan, program in rows:
             whole = _relu_first(program) if positive else program
-            found.append((costs, Conversion(spec, window, rule, plan.scheme, form, kernels, gate, whole, plan)))
+            made = Conversion(spec, window, rule, plan.scheme, form, kernels, gate, whole, plan, aligned)
+            found.append((costs, made))
     if not found:
         raise lacks or AssertionError("no plan")
     return [made for _, made in sorted(found, key=itemgetter(0))[:RANKED]]

@@ -22,6 +22,7 @@ class Conversion:
             a max pool whose windows differ in size.
         program: the result.
         plan: which maxima, where it is one window everywhere.
+        aligned: whether the channels fill the target's blocks; where not, what is alike in all of them has one.
     """
 
     spec: PoolSpec
@@ -33,3 +34,4 @@ class Conversion:
     gate: str
     program: Program
     plan: Plan | None = None
+    aligned: bool = True

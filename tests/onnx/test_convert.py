@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from convert_models import convert, crowded, graph, operators, pool, run, signed, undone
+from convert_models import SAME3, convert, crowded, graph, operators, pool, run, signed, undone
 from onnx import TensorProto, helper, numpy_helper
 
 import depool
@@ -229,3 +229,23 @@ def test_without_exact_some_last_bits_differ_and_no_more(tmp_path):
     want, got = run(original, x)[0], run(converted, x)[0]
     assert (want != got).any()
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("channels", [3, 8])
+def test_what_is_alike_in_all_channels_has_one_where_they_fill_no_block(channels, exact, tmp_path):
+    """The border of a signed pool of dynamic size, where a kernel of zeros makes it."""
+    original = pool(SAME3, x=f"float[N,{channels},h,w]")
+    result, converted = convert(tmp_path, original, exact=exact)
+    weights = [numpy_helper.to_array(tensor) for tensor in converted.graph.initializer]
+    zeros = [weight for weight in weights if weight.ndim == 4 and not weight.any()]
+    assert {weight.shape[:2] for weight in zeros} == {(1, 3) if channels == 3 else (8, 1)}
+    assert result.verdict.equal
+    for height, width in ((1, 1), (4, 7), (9, 2)):
+        x = signed((2, channels, height, width))
+        for data in (np.round(100 * x), np.round(-100 * np.abs(x)) - 1, x * np.float32(1e30)):
+            expected, got = (run(model, data.astype(np.float32))[0] for model in (original, converted))
+            if exact or np.abs(data).max() < 1e6:
+                np.testing.assert_array_equal(expected, got)
+            else:
+                np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e24)

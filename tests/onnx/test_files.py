@@ -254,8 +254,8 @@ def test_a_conversion_that_fails_its_verification_leaves_only_a_counterexample(t
 
     whole = splice.widen
 
-    def spoiled(program, channels, dense):
-        wide = whole(program, channels, dense)
+    def spoiled(program, channels, dense, **how):
+        wide = whole(program, channels, dense, **how)
         next(conv for conv in wide if conv is not None).weight[:] *= 1.25
         return wide
 

@@ -120,12 +120,14 @@ def _float_nodes(
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
     values = [site.source]
-    wide = widen(program, site.channels, conversion.channels)
+    slim = not conversion.aligned and conversion.channels == "grouped"
+    wide = widen(program, site.channels, conversion.channels, narrow=slim)
     for i, (node, conv) in enumerate(zip(program.nodes, wide, strict=True)):
         inputs = [values[ref] for ref in sources(node)]
         name = f"{prefix}/{i}_{type(node).__name__}"
         last = i == len(program.nodes) - 1
-        key = (type(node), conversion.channels, *inputs, *_contents(node))
+        shape = conv.weight.shape if conv is not None else ()
+        key = (type(node), conversion.channels, shape, *inputs, *_contents(node))
         if key in shared.tensors and not last:
             values.append(shared.tensors[key])
             shared.reused = True
