@@ -182,6 +182,20 @@ LOWERING = [
         tests("onnx/test_find", "channels_that_fill_no_block_have_a_plan_of_fewer_taps"),
     ),
     (
+        "what others need for all channels has one",
+        "layout.py",
+        "if i not in alike and not isinstance(node, Conv):",
+        "if False:",
+        tests("onnx/test_convert", "what_is_alike_in_all_channels_has_one_where_they_fill_no_block[3-True]"),
+    ),
+    (
+        "what differs between channels has one",
+        "layout.py",
+        "zeros = isinstance(node, Conv) and not node.kernel.any()",
+        "zeros = isinstance(node, Conv)",
+        tests("onnx/test_convert", "what_is_alike_in_all_channels_has_one_where_they_fill_no_block[3-False]"),
+    ),
+    (
         "a sum is written over what something else reads",
         "torch/steps.py",
         "for one in order if readers[one.nodes[-1] + 1] == 1}",
