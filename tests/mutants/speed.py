@@ -163,9 +163,16 @@ LOWERING = [
     (
         "a call for every shape is kept",
         "torch/pool.py",
-        "len(self.seen) + 1 if len(self.seen) < SHAPES else 0",
-        "len(self.seen) + 1",
+        "next(NUMBERS) if len(self.seen) < SHAPES else 0",
+        "next(NUMBERS)",
         tests("torch/test_onednn", "only_some_shapes_are_kept"),
+    ),
+    (
+        "two shapes share their calls",
+        "torch/pool.py",
+        "next(NUMBERS) if",
+        "len(self.seen) + 1 if",
+        tests("torch/test_onednn", "shapes_that_come_at_once_have_calls_of_their_own"),
     ),
     (
         "what is added is read from memory",

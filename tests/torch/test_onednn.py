@@ -194,6 +194,27 @@ def test_only_some_shapes_are_kept():
     assert {len(step.calls) for step in model.steps} == {SHAPES}
 
 
+def test_shapes_that_come_at_once_have_calls_of_their_own(monkeypatch):
+    """A kernel for an even size has lost a zero that an odd one needs; the odd image comes amid the even one."""
+    pool = nn.MaxPool2d(2)
+    model = depool.torch.convert(pool)
+    even, odd = images(shape=(1, 8, 8, 8)), images(shape=(1, 8, 9, 9))
+    whole, found = model._run, []
+
+    def amid(x, seen):
+        if not found:
+            found.append(None)
+            found[0] = model(odd)
+        return whole(x, seen)
+
+    monkeypatch.setattr(model, "_run", amid)
+    with torch.no_grad():
+        results = [model(even), found[0], model(even), model(odd)]
+    for y, x in zip(results, (even, odd, even, odd), strict=True):
+        torch.testing.assert_close(y, pool(x), rtol=1e-6, atol=1e-6)
+    assert len(set(model.seen.values())) == 2
+
+
 def test_copies_and_files_hold_no_calls():
     x = images()
     model = depool.torch.convert(nn.MaxPool2d(3, 1, 1), x, exact=True)
@@ -204,6 +225,7 @@ def test_copies_and_files_hold_no_calls():
         file.seek(0)
         for copied in (copy.deepcopy(model), torch.load(file, weights_only=False)):
             assert not fused(copied)
+            assert not copied.seen
             assert torch.equal(copied(x), expected)
             assert fused(copied)
 

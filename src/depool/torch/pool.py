@@ -5,6 +5,7 @@ the type that it was planned for (gate K and the mask hold constants of that typ
 the result in the type of its input.
 """
 
+import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ DTYPES = {
 
 SHAPES = 8
 """For inputs of so many shapes calls are fused; for others they are made one by one."""
+NUMBERS = itertools.count(1)
+"""Of shapes, by which steps keep their calls: none comes twice, whichever threads ask."""
 
 
 class ExactnessWarning(UserWarning):
@@ -138,6 +141,10 @@ class ConvPool(nn.Module):
             self._build(self.anchor.dtype, self.anchor.device)
         return self
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the numbers of shapes, which are this process's."""
+        return {**super().__getstate__(), "seen": {}}  # type: ignore[no-untyped-call]
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as the pools of torch.nn call it
         """Pool."""
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
@@ -177,7 +184,7 @@ class ConvPool(nn.Module):
         key = (x.shape, x.stride())
         seen = 0
         if not (self.folded or recorded()) and x.dtype == self.anchor.dtype and onednn.takes(x):
-            seen = self.seen.get(key, len(self.seen) + 1 if len(self.seen) < SHAPES else 0)
+            seen = self.seen.get(key, next(NUMBERS) if len(self.seen) < SHAPES else 0)
         y = self._run(x, seen)
         if seen:
             self.seen[key] = seen  # none of the checks of _run fails from now on
