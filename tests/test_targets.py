@@ -180,6 +180,13 @@ def test_a_file_of_the_users_own(tmp_path):
         depool.synthesize(PoolSpec((3, 3), (1, 1), (), (2, 2)), target=str(path), scheme="tree")
 
 
+def test_where_nothing_is_fused_nothing_is_copied_for_it_either(tmp_path):
+    """Unless the file says otherwise."""
+    for text, copies in (("fuses = false", False), ("fuses = false\ncopies = true", True), ("", True)):
+        (tmp_path / "npu.toml").write_text(f'[npu]\nabout = "our board"\n{text}\n')
+        assert read(tmp_path / "npu.toml").copies is copies
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

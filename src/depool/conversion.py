@@ -22,7 +22,7 @@ class Conversion:
             a max pool whose windows differ in size.
         program: the result.
         plan: which maxima, where it is one window everywhere.
-        aligned: whether the channels fill the target's blocks; where not, what is alike in all of them has one.
+        aligned: whether the channels fill the target's blocks, for which convolutions by channels are fast.
     """
 
     spec: PoolSpec

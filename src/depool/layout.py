@@ -92,9 +92,15 @@ def narrowed(program: Program) -> frozenset[Ref]:
         if zeros or all(ref in alike for ref in sources(node)):
             alike.add(i)
     alike.discard(len(program.nodes))
-    for i, node in reversed(list(enumerate(program.nodes, 1))):
-        if i not in alike and not isinstance(node, Conv):
-            alike.difference_update(sources(node))
+    before = 0
+    while len(alike) != before:
+        before = len(alike)
+        for i, node in enumerate(program.nodes, 1):
+            if isinstance(node, Conv):
+                if node.kernel.any() and node.source not in alike:
+                    alike.discard(i)
+            elif not alike.issuperset((i, *sources(node))):
+                alike.difference_update((i, *sources(node)))
     return frozenset(alike)
 
 

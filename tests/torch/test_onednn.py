@@ -11,6 +11,7 @@ pytest.importorskip("torch.nn", reason="PyTorch is not installed")
 import torch
 from torch import nn
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 import depool.torch
@@ -253,3 +254,53 @@ def test_kernels_lose_only_zeros_that_no_window_needs():
         convolved = [nn.functional.conv2d(x, w, None, (1, 2), groups=2) for w in (weight, kernel)]
         assert torch.equal(*convolved)
     assert widths == {4: 1, 5: 2}
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool1d(3, 1, 1), nn.MaxPool2d(3, 1, 1), nn.MaxPool3d(2)], ids=["1", "2", "3"])
+def test_every_rank_is_called_twice_with_a_batch_and_without(pool):
+    """A volume without a batch has as many axes as images have with one."""
+    rank = int(type(pool).__name__[-2])
+    model = depool.torch.convert(pool)
+    with torch.no_grad():
+        for shape in ((4, *[8] * rank), (2, 4, *[8] * rank)):
+            x = torch.randn(shape, generator=seeded())
+            for _ in range(3):
+                torch.testing.assert_close(model(x), pool(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_pool_can_be_scripted_after_a_call():
+    x = images()
+    model = depool.torch.convert(nn.MaxPool2d(3, 1, 1))
+    with torch.no_grad():
+        expected = model(x)
+        assert fused(model)
+        torch.testing.assert_close(torch.jit.script(model)(x), expected)
+
+
+def test_symbolic_shapes_are_traced_after_a_call():
+    x = images()
+    model = depool.torch.convert(nn.MaxPool2d(3, 1, 1))
+    with torch.no_grad():
+        model(x)
+    graph = make_fx(model, tracing_mode="symbolic", _allow_non_fake_inputs=True)(x)
+    assert not any("mkldnn" in str(node.target) for node in graph.graph.nodes)
+
+
+def test_a_shape_that_does_not_fit_keeps_no_calls():
+    model = depool.torch.convert(nn.MaxPool2d(5, 1))
+    for _ in range(3):
+        with torch.no_grad(), pytest.raises(RuntimeError):
+            model(images(shape=(1, 8, 4, 4)))
+    assert not any(step.calls for step in model.steps if isinstance(step, ConvStep))
+    assert not model.seen
+
+
+def test_each_number_of_threads_is_tried():
+    x = images()
+    model = depool.torch.convert(nn.MaxPool2d(2))
+    with torch.no_grad():
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            model(x)
+    assert {len(step.calls) for step in model.steps} == {2}

@@ -1,4 +1,4 @@
-"""r(conv(x) + y) as one call, where PyTorch has one: on CPUs, for float32 images in channels last.
+"""r(conv(x) + y) as one call, where PyTorch has one: on CPUs, for float32 images.
 
     r(w * x + y)   in one pass instead of three: a convolution, a sum, a ReLU
 
@@ -53,7 +53,7 @@ def arranged(weight: Tensor, where: tuple[Ints, Ints, Ints, int], like: Tensor) 
     """A kernel for inputs of one shape: without zeros at its end that leave the result's size as it is, and reordered.
 
     Args:
-        weight: [C, 1, *sizes].
+        weight: [M, C / groups, *sizes].
         where: padding, stride, dilation, groups.
         like: an input.
     """
@@ -84,7 +84,7 @@ def prepared(
     """r(kernel * x + bias + y), with all that does not change looked up once.
 
     Args:
-        kernel: of the convolution, as it is or `reordered`.
+        kernel: of the convolution, `arranged`.
         bias: of the convolution.
         where: padding, stride, dilation, groups.
         source: which tensor is x.

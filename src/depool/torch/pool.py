@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,10 @@ SHAPES = 8
 """For inputs of so many shapes calls are fused; for others they are made one by one."""
 NUMBERS = itertools.count(1)
 """Of shapes, by which steps keep their calls: none comes twice, whichever threads ask."""
+
+
+Key = tuple[torch.Size, tuple[int, ...], int]
+"""Shape and strides of an input, and how many threads compute: oneDNN's implementations may hang on these."""
 
 
 class ExactnessWarning(UserWarning):
@@ -101,6 +105,8 @@ class ConvPool(nn.Module):
         Refused: on construction, where the pool cannot be converted.
     """
 
+    __jit_ignored_attributes__: ClassVar[list[str]] = ["seen"]
+
     anchor: Tensor
     """Empty; of the type and on the device of the weights."""
 
@@ -125,7 +131,7 @@ class ConvPool(nn.Module):
         self.register_buffer("anchor", torch.zeros(0, dtype=dtype, device=device), persistent=False)
         steps = steps_of(conversion, 1 if self.folded else self.planned.channels, self.anchor)
         self.steps = nn.ModuleList(steps)
-        self.seen: dict[tuple[torch.Size, tuple[int, ...]], int] = {}
+        self.seen: dict[Key, int] = {}
         self.slots: int = 1 + max(step.slot for step in steps)
         self.result: int = steps[-1].slot
 
@@ -155,9 +161,10 @@ class ConvPool(nn.Module):
 
     @torch.jit.unused
     def _eager(self, x: Tensor) -> Tensor:
-        seen = 0 if recorded() else self.seen.get((x.shape, x.stride()), 0)
-        if seen and onednn.takes(x):
-            return self._stepped(x, seen)
+        if self.seen and not recorded() and onednn.takes(x):
+            seen = self.seen.get(_key(x), 0)
+            if seen:
+                return self._stepped(x, seen)
         if self.anchor.is_meta and not x.is_meta:  # the others were assigned by load_state_dict(assign=True)
             self._build(self.anchor.dtype, x.device)
         if x.dtype != self.anchor.dtype:
@@ -181,13 +188,18 @@ class ConvPool(nn.Module):
         reordered = self._pays_reordering(x)
         if reordered:
             x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # vmap takes no memory_format
-        key = (x.shape, x.stride())
         seen = 0
-        if not (self.folded or recorded()) and x.dtype == self.anchor.dtype and onednn.takes(x):
-            seen = self.seen.get(key, next(NUMBERS) if len(self.seen) < SHAPES else 0)
-        y = self._run(x, seen)
-        if seen:
-            self.seen[key] = seen  # none of the checks of _run fails from now on
+        if self.rank == 2 and not (self.folded or recorded()) and x.dtype == self.anchor.dtype and onednn.takes(x):
+            seen = self.seen.get(_key(x), next(NUMBERS) if len(self.seen) < SHAPES else 0)
+        kept = 0
+        try:
+            y = self._run(x, seen)
+            if seen:  # none of the checks of _run fails from now on
+                kept = self.seen.setdefault(_key(x), seen)
+        finally:
+            if seen != kept:  # it failed, or another thread was first
+                for step in self.steps:
+                    step.forget(seen)  # type: ignore[operator]
         return y.contiguous() if reordered else y
 
     @torch.jit.unused
@@ -259,6 +271,10 @@ class ConvPool(nn.Module):
         """The pool that it was."""
         found = self.planned.geometry
         return f"{found.spec or found.outputs}, {self.anchor.dtype}"
+
+
+def _key(x: Tensor) -> Key:
+    return x.shape, x.stride(), torch.get_num_threads()
 
 
 def _ordered(y: Tensor) -> Tensor:

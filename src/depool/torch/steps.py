@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class Step(nn.Module):
         super().__init__()
         self.slot = slot
 
+    def forget(self, seen: int) -> None:
+        """Whatever is kept for shapes of this number."""
+
 
 @dataclass(frozen=True)
 class Behind:
@@ -57,6 +61,8 @@ class ConvStep(Step):
 
     It is grouped by the number of channels that come, where they were not known.
     """
+
+    __jit_ignored_attributes__: ClassVar[list[str]] = ["calls"]
 
     weight: Tensor
     bias: Tensor | None
@@ -122,8 +128,12 @@ class ConvStep(Step):
         call = self.calls[seen]
         return call(values) if call else None
 
+    def forget(self, seen: int) -> None:
+        """The call for shapes of this number."""
+        self.calls.pop(seen, None)
+
     def _tried(self, like: Tensor) -> onednn.Call | None:
-        """The call, if on random numbers it has the very bits of the operators that it replaces.
+        """The call, if on random numbers it gives the very numbers of the operators that it replaces.
 
         oneDNN may add `other` first, and so round otherwise; then the bounds that hold for the program would not.
         """
@@ -155,7 +165,10 @@ class ConvStep(Step):
 
 
 def _writable(x: Tensor) -> bool:
-    """Whether nobody minds: hooks of autograd do, and graphs that are recorded are to hold functions alone."""
+    """Whether nobody minds: hooks of autograd do, and graphs that are recorded are to hold functions alone.
+
+    A forward hook that keeps what a step gave has to copy it.
+    """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         return not (x.requires_grad or recorded())
     return not x.requires_grad
