@@ -14,8 +14,9 @@ import depool
 from depool.choice import Choice
 from depool.choose import choose
 from depool.conversion import Conversion
-from depool.cost import passes, work
+from depool.cost import work
 from depool.facts import InputFacts
+from depool.passes import passes
 
 POOLS = [
     ((2, 2), (2, 2), 0, 112), ((3, 3), (2, 2), 1, 112), ((3, 3), (2, 2), 0, 55), ((3, 3), (3, 3), 0, 57),

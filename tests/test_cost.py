@@ -12,15 +12,14 @@ from depool.cost import (
     READ,
     SPREAD,
     TAP,
-    Pass,
     activation_elements,
     effort,
     nominal,
-    passes,
     relu_elements,
     work,
 )
 from depool.geometry import PoolSpec
+from depool.passes import Pass, passes
 from depool.program import Conv
 from depool.target import named
 

@@ -180,11 +180,8 @@ def test_a_file_of_the_users_own(tmp_path):
         depool.synthesize(PoolSpec((3, 3), (1, 1), (), (2, 2)), target=str(path), scheme="tree")
 
 
-def test_where_nothing_is_fused_nothing_is_copied_for_it_either(tmp_path):
-    """Unless the file says otherwise."""
-    for text, copies in (("fuses = false", False), ("fuses = false\ncopies = true", True), ("", True)):
-        (tmp_path / "npu.toml").write_text(f'[npu]\nabout = "our board"\n{text}\n')
-        assert read(tmp_path / "npu.toml").copies is copies
+def test_nothing_is_copied_for_an_add_where_that_costs_a_call():
+    assert [name for name in PRESETS if not named(name).copies] == ["pytorch", "keras"]
 
 
 @pytest.mark.parametrize(

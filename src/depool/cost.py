@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from depool.program import Add, Conv, Program, Ref, Relu, sources
+from depool.passes import apart, passes
+from depool.program import Conv, Program, Relu, sources
 from depool.target import Target
 
 
@@ -45,7 +45,7 @@ def work(
     sizes = program.sizes(spatial)
     elements = [maps * prod(size) for maps, size in zip(program.maps, sizes, strict=True)]
     total = 0.0
-    for found in passes(program) if fuses else _apart(program):
+    for found in passes(program) if fuses else apart(program):
         node = program.nodes[found.nodes[0]]
         written = elements[found.nodes[0] + 1]
         total += WRITTEN * written
@@ -58,53 +58,6 @@ def work(
         else:
             total += FRESH * written + READ * sum(elements[ref] for ref in found.reads)
     return total
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What runtimes run as one.
-
-    Attributes:
-        nodes: a convolution and the Add and the ReLU behind it, as far as there are such; or one other node.
-        reads: what they read from before: the node's own sources, and then what the Add reads besides.
-    """
-
-    nodes: tuple[int, ...]
-    reads: tuple[Ref, ...]
-
-
-def passes(program: Program) -> list[Pass]:
-    """The passes of a program, in an order in which they can be run."""
-    readers: dict[Ref, list[int]] = {}
-    for i, node in enumerate(program.nodes):
-        for ref in sources(node):
-            readers.setdefault(ref, []).append(i)
-    fused: set[int] = set()
-    found: list[Pass] = []
-    for i, node in enumerate(program.nodes):
-        if i not in fused:
-            found.append(_from(program, i, readers, fused) if isinstance(node, Conv) else Pass((i,), sources(node)))
-            fused.update(found[-1].nodes)
-    return sorted(found, key=lambda one: one.nodes[-1])
-
-
-def _apart(program: Program) -> list[Pass]:
-    return [Pass((i,), sources(node)) for i, node in enumerate(program.nodes)]
-
-
-def _from(program: Program, first: int, readers: dict[Ref, list[int]], fused: set[int]) -> Pass:
-    """The pass that begins with a convolution; each of its results but the last is read once."""
-    nodes, reads = [first], list(sources(program.nodes[first]))
-    while len(readers.get(nodes[-1] + 1, ())) == 1:
-        (reader,) = readers[nodes[-1] + 1]
-        behind = program.nodes[reader]
-        if reader in fused or not isinstance(behind, Add | Relu) or (isinstance(behind, Add) and len(reads) > 1):
-            break
-        reads += [ref for ref in sources(behind) if ref != nodes[-1] + 1]
-        nodes.append(reader)
-        if isinstance(behind, Relu):
-            break
-    return Pass(tuple(nodes), tuple(reads))
 
 
 def _rows(node: Conv) -> float:

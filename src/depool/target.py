@@ -67,8 +67,6 @@ class Target:
         reshape: accepts a Reshape that folds channels into the batch; else there is no ``folded`` layout.
         bias: accepts a bias; else pools that need one are refused.
         fuses: runs a convolution and the Add and Relu behind it as one pass.
-        copies: a convolution that copies a tensor for an Add, as one pass, costs no more than an Add that reads the
-            tensor itself; else there are no such convolutions. In a file, where only `fuses` is given, as that.
         call: what calling a convolution costs before it computes anything, in elements of a channel.
         block: of how many channels, or a multiple, it has fast convolutions by channels.
         largest_kernel: the longest side of a kernel it accepts; None where there is no limit.
@@ -96,7 +94,6 @@ class Target:
     reshape: bool = True
     bias: bool = True
     fuses: bool = True
-    copies: bool = True
     call: int = 0
     block: int = 4
     largest_kernel: int | None = None
@@ -118,6 +115,11 @@ class Target:
     def large_constants(self) -> bool:
         """Whether constants of the size of MAX are harmless. They are not where values are bounded or solved for."""
         return self.bounds == "none"
+
+    @property
+    def copies(self) -> bool:
+        """Whether a convolution that copies a tensor for an Add, as one pass, costs no more than the Add alone."""
+        return self.fuses and not self.call
 
     @property
     def channels(self) -> str:
@@ -198,8 +200,6 @@ def _target(name: str, table: dict[str, Any], presets: Mapping[str, Target]) -> 
             values[key] = _value(key, value)
         except (TypeError, ValueError) as error:
             raise UsageError(f"[{name}] {key} = {value!r}: {error}") from None
-    if "fuses" in given and "copies" not in given:
-        values["copies"] = values["fuses"]
     if not values.get("about"):
         raise UsageError(f"[{name}] about: say in one line what the target is")
     return Target(name=name, **values)

@@ -228,11 +228,11 @@ LOWERING = [
         "layout.py",
         "if node.kernel.any() and node.source not in alike:",
         "if False:",
-        tests("onnx/test_convert", "only_what_reads_one_channel_has_one"),
+        tests("test_layout", "only_what_reads_one_channel_has_one"),
     ),
     (
         "a sum is written over what something else reads",
-        "torch/steps.py",
+        "passes.py",
         "for one in order if readers[one.nodes[-1] + 1] == 1}",
         "for one in order}",
         tests("torch/test_steps", "what_is_read_again_is_not_written_over"),
@@ -284,7 +284,7 @@ CHOICE = [
     ),
     (
         "an Add is fused twice",
-        "cost.py",
+        "passes.py",
         "(isinstance(behind, Add) and len(reads) > 1)",
         "False",
         tests("test_cost", "work_of_what_is_not_fused"),

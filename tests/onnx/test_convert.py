@@ -10,11 +10,7 @@ from convert_models import SAME3, convert, crowded, graph, operators, pool, run,
 from onnx import TensorProto, helper, numpy_helper
 
 import depool
-from depool.geometry import Window
-from depool.layout import narrowed, widen
-from depool.numerics import Rounding
 from depool.onnx.records import KEY, VERSION_KEY, read_records
-from depool.program import Add, Conv, Program, Relu
 
 # --- what stays ------------------------------------------------------------------------------------------------------
 
@@ -253,17 +249,3 @@ def test_what_is_alike_in_all_channels_has_one_where_they_fill_no_block(channels
                 np.testing.assert_array_equal(expected, got)
             else:
                 np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e24)
-
-
-def test_only_what_reads_one_channel_has_one():
-    """What a sum with data needs for all channels, its other readers get for all, too."""
-    point = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
-    one = np.ones((1, 1, 1, 1))
-    first = (Conv(0, 0 * one, point, (1.0,)), Relu(1), Conv(0, one, point), Add(3, 1))
-    nodes = (*first, Conv(2, one, point), Conv(5, one, point), Add(4, 6))
-    program = Program(2, nodes, Rounding())
-    assert narrowed(program) == frozenset()
-    wide = [conv for conv in widen(program, 3, "grouped", narrow=True) if conv is not None]
-    assert [conv.group for conv in wide] == [3, 3, 3, 3]
-    shared = Program(2, (nodes[0], nodes[2], Conv(1, one, point), Add(2, 3)), Rounding())
-    assert narrowed(shared) == {1}

@@ -7,14 +7,19 @@ import pytest
 
 from depool.geometry import Window
 from depool.numerics import Rounding
+from depool.passes import passes
 from depool.program import Add, Conv, Program
-from depool.torch.framing import framed
+from depool.torch.framing import framed as framed_in
 
 
 def program(kernel, stride, dilation, pads):
     window = Window((1, kernel), (1, stride), (1, dilation), ((0, 0), pads))
     weight = np.arange(1.0, kernel + 1).reshape(1, 1, 1, kernel)
     return Program(2, (Conv(0, weight, window),), Rounding())
+
+
+def framed(program):
+    return framed_in(program, passes(program))
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3])

@@ -75,7 +75,7 @@ def test_it_has_the_bits_of_what_is_computed_one_by_one(pool, data, layout, exac
 
 def test_a_call_that_rounds_otherwise_is_not_taken(monkeypatch):
     """At a distance oneDNN begins with what is added: (r + x1) - x0; where kernels are not framed, steps see it."""
-    monkeypatch.setattr(steps, "framed", lambda program: program)
+    monkeypatch.setattr(steps, "framed", lambda program, order: program)
     x = images()
     model = depool.torch.convert(nn.MaxPool2d(5, 1, 2), x, scheme="separable")
     with torch.no_grad():

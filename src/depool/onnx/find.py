@@ -176,10 +176,9 @@ def ranked_site(
             f"the model uses opset {site.scope.opset}, in which no Constant node can hold the shape of a Reshape.",
             "Give --opset 13 to raise the model's opset first, or leave out --channels folded.",
         )
-    if (
-        site.scope.opset <= 6 and found[0].form == "branched"
-    ):  # its Adds may pass on an infinity, and a Conv makes it NaN
-        found = choices(site.spec, site.sizes, site.facts, replace(wanted, form="concat"), dtype)
+    if site.scope.opset <= 6 and found[0].form == "branched":  # its Adds pass on an infinity, and a Conv makes it NaN
+        wanted = replace(wanted, form="concat")
+        found = choices(site.spec, site.sizes, site.facts, wanted, dtype, channels=site.channels)
     return found
 
 

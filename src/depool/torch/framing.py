@@ -9,21 +9,27 @@ what is added to them, y + w0 x0 + w1 x1, which rounds otherwise than what was a
 (`python benchmarks/torch_convolutions.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from depool.cost import passes
 from depool.lowering.adapt import extended
+from depool.passes import Pass
 from depool.program import Conv, Program
 
 LAST_PAD = 4
 """Along the last axis, at a distance."""
 
 
-def framed(program: Program) -> Program:
-    """The same sums, each with zeros more."""
-    sums = {one.nodes[0] for one in passes(program) if len(one.reads) > 1}
+def framed(program: Program, order: Sequence[Pass]) -> Program:
+    """The same sums, each with zeros more.
+
+    Args:
+        program: whose pads are alike at both ends.
+        order: its passes; what else one adds decides how its convolution may be written.
+    """
+    sums = {one.nodes[0] for one in order if len(one.reads) > 1}
     nodes = [_framed(node, i in sums) if isinstance(node, Conv) else node for i, node in enumerate(program.nodes)]
     return replace(program, nodes=tuple(nodes))
 

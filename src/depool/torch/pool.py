@@ -8,23 +8,15 @@ the result in the type of its input.
 import itertools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from depool.adaptive import choose_adaptive
-from depool.choice import Choice
-from depool.choose import choose
 from depool.conversion import Conversion
-from depool.errors import Refused
-from depool.facts import InputFacts
-from depool.geometry import Size
 from depool.program import Concat, Conv
 from depool.torch import onednn
-from depool.torch.spec import Geometry
+from depool.torch.planned import Planned
 from depool.torch.steps import recorded, steps_of
 
 DTYPES = {
@@ -34,12 +26,10 @@ DTYPES = {
     torch.bfloat16: "bfloat16",
 }
 
-
 SHAPES = 8
 """For inputs of so many shapes calls are fused; for others they are made one by one."""
 NUMBERS = itertools.count(1)
 """Of shapes, by which steps keep their calls: none comes twice, whichever threads ask."""
-
 
 Key = tuple[torch.Size, tuple[int, ...], int]
 """Shape and strides of an input, and how many threads compute: oneDNN's implementations may hang on these."""
@@ -47,42 +37,6 @@ Key = tuple[torch.Size, tuple[int, ...], int]
 
 class ExactnessWarning(UserWarning):
     """The promise holds, but for other numbers than the user may think."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A pool as it was found in a model, from which its program follows for any type.
-
-    Attributes:
-        geometry: of the pool.
-        sizes: spatial sizes of its input; None where any size may come.
-        channels: of its input; 0 where any number may come.
-        facts: what is known of its input.
-        choice: what the user asks for.
-    """
-
-    geometry: Geometry
-    sizes: tuple[Size, ...]
-    channels: int
-    facts: InputFacts
-    choice: Choice
-
-    def conversion(self, dtype: str) -> Conversion:
-        """How the pool becomes convolutions in this type.
-
-        Raises:
-            Refused: where it does not.
-        """
-        return _conversion(self, dtype)
-
-
-@lru_cache(maxsize=256)
-def _conversion(planned: Planned, dtype: str) -> Conversion:
-    """Kept, since it is asked for when a pool is planned, built, recorded, and built again for another type."""
-    found = planned.geometry
-    if found.spec is not None:
-        return choose(found.spec, planned.sizes, planned.facts, planned.choice, dtype)
-    return choose_adaptive(found.kind, found.outputs, planned.sizes, planned.facts, planned.choice, dtype)
 
 
 class ConvPool(nn.Module):
@@ -285,34 +239,3 @@ def _ordered(y: Tensor) -> Tensor:
 def conversion_of(pool: ConvPool) -> Conversion:
     """How a pool was converted, in the type that it has now."""
     return pool.planned.conversion(DTYPES[pool.anchor.dtype])
-
-
-def plan(
-    geometry: Geometry, seen: frozenset[tuple[Size, ...]], facts: InputFacts, choice: Choice, dtype: str
-) -> Planned:
-    """A pool for the inputs that were seen, and for all other sizes too where that costs nothing.
-
-    Args:
-        geometry: of the pool.
-        seen: shapes [C, *spatial] of its inputs on the example inputs; none where there were no such inputs.
-        facts: what is known of them.
-        choice: what the user asks for.
-        dtype: the type that it will run in.
-
-    Raises:
-        Refused: where it cannot be converted.
-    """
-    channels = {shape[0] for shape in seen}
-    known = (channels.pop() or 0) if len(channels) == 1 else 0
-    free = Planned(geometry, (None,) * geometry.rank, known, facts, choice)
-    sizes = {shape[1:] for shape in seen}
-    try:
-        if len(sizes) != 1 or free.conversion(dtype).border.rule in {"none", "zero"}:
-            free.conversion(dtype)
-            return free
-    except Refused:
-        if len(sizes) != 1:
-            raise
-    bound = replace(free, sizes=sizes.pop())
-    bound.conversion(dtype)
-    return bound

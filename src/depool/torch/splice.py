@@ -14,7 +14,8 @@ from depool.facts import InputFacts
 from depool.objects import Converted, Wishes
 from depool.record import Record
 from depool.target import named
-from depool.torch.pool import DTYPES, ConvPool, conversion_of, plan
+from depool.torch.planned import plan
+from depool.torch.pool import DTYPES, ConvPool, conversion_of
 from depool.torch.spec import GEOMETRY, geometry, is_pool, kind_of
 from depool.torch.watch import Seen
 

@@ -4,8 +4,6 @@ Where no gradients are recorded, a ReLU or a sum is written over what nothing el
 the ReLU behind it are one call where oneDNN has it (`torch/onednn.py`) and rounds it alike.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -14,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from depool.conversion import Conversion
-from depool.cost import Pass, passes
 from depool.layout import WideConv, widen
-from depool.program import Add, Array, Concat, Conv, Ref, Relu
+from depool.passes import passes, read_once, slots
+from depool.program import Add, Array, Concat, Conv, Relu
 from depool.torch import onednn
 from depool.torch.framing import framed
 from depool.torch.full_precision import convolution
@@ -241,46 +239,27 @@ def steps_of(conversion: Conversion, channels: int, like: Tensor) -> list[Step]:
         channels: C; 1 where channels are folded into the batch; 0 where they are counted when they come.
         like: a tensor of the wanted type and device.
     """
-    program = framed(conversion.program)
+    order = passes(conversion.program)
+    program = framed(conversion.program, order)
     wide = widen(program, channels or 1, conversion.channels)
-    order = passes(program)
-    slots, free = _slots(order), _free(order)
+    places, once = slots(order), read_once(order)
     steps: list[Step] = []
     for one in order:
-        slot = slots[one.nodes[-1] + 1]
-        read = [slots[ref] for ref in one.reads]
+        slot = places[one.nodes[-1] + 1]
+        read = [places[ref] for ref in one.reads]
         node, conv = program.nodes[one.nodes[0]], wide[one.nodes[0]]
         if isinstance(node, Conv) and conv is not None:
             rectified = isinstance(program.nodes[one.nodes[-1]], Relu)
-            behind = Behind(read[1], one.reads[1] in free, rectified) if read[1:] else Behind(rectified=rectified)
+            behind = Behind(read[1], one.reads[1] in once, rectified) if read[1:] else Behind(rectified=rectified)
             steps.append(ConvStep(slot, read[0], node, conv, behind, any_channels=not channels, like=like))
         elif isinstance(node, Concat):
             steps.append(ConcatStep(slot, read, 1 + node.axis))
         elif isinstance(node, Add):
-            left, right = reversed(read) if one.reads[0] not in free else read
-            steps.append(AddStep(slot, left, right, in_place=not free.isdisjoint(one.reads)))
+            left, right = reversed(read) if one.reads[0] not in once else read
+            steps.append(AddStep(slot, left, right, in_place=not once.isdisjoint(one.reads)))
         else:
-            steps.append(ReluStep(slot, read[0], in_place=one.reads[0] in free))
+            steps.append(ReluStep(slot, read[0], in_place=one.reads[0] in once))
     return steps
-
-
-def _free(order: Sequence[Pass]) -> set[Ref]:
-    """What may be written over by its reader: results that are read once."""
-    readers = Counter(ref for one in order for ref in one.reads)
-    return {one.nodes[-1] + 1 for one in order if readers[one.nodes[-1] + 1] == 1}
-
-
-def _slots(order: Sequence[Pass]) -> dict[Ref, int]:
-    """A place for every tensor, the input first; a place is used again once nobody reads its tensor any more."""
-    last = {0: 0}
-    for step, one in enumerate(order, 1):
-        last.update(dict.fromkeys(one.reads, step))
-        last[one.nodes[-1] + 1] = step
-    places = {0: 0}
-    for step, one in enumerate(order, 1):
-        busy = {place for ref, place in places.items() if last[ref] >= step}
-        places[one.nodes[-1] + 1] = next(place for place in range(len(busy) + 1) if place not in busy)
-    return places
 
 
 def _tensor(array: Array, like: Tensor) -> Tensor:
