@@ -22,8 +22,9 @@ from depool.choice import Choice, Scheme
 from depool.conversion import Conversion
 from depool.onnx import files
 from depool.onnx.convert import Options, convert_model
-from depool.onnx.find import PoolSite, Selection, ranked_site
+from depool.onnx.find import Selection
 from depool.onnx.siblings import Planner
+from depool.onnx.site import PoolSite, ranked_site
 from depool.ranking import RANKED
 from depool.verification.models import Feeds
 

@@ -13,10 +13,11 @@ from depool.errors import UsageError
 from depool.objects import Wishes
 from depool.onnx import files
 from depool.onnx.convert import Options, Result, convert_file
-from depool.onnx.find import Selection, plan_site
+from depool.onnx.find import Selection
 from depool.onnx.inspect import Survey, survey
 from depool.onnx.prepare import prepared
 from depool.onnx.siblings import Planner
+from depool.onnx.site import plan_site
 from depool.progress import Progress, quiet
 from depool.target import Target, named
 from depool.verification.layouts import Layouts

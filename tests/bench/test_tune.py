@@ -10,7 +10,8 @@ from depool.bench import tune
 from depool.bench.tune import Tuner, fastest
 from depool.choice import Choice
 from depool.onnx import files
-from depool.onnx.find import PoolSite, Selection, find, plan_site, ranked_site
+from depool.onnx.find import Selection, find
+from depool.onnx.site import PoolSite, plan_site, ranked_site
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ LOWERING = [
     ),
     (
         "channels that fill no block cost the same",
-        "onnx/find.py",
+        "onnx/site.py",
         "given, stages, site.channels)",
         "given, stages)",
         tests("onnx/test_find", "channels_that_fill_no_block_have_a_plan_of_fewer_taps"),

@@ -12,7 +12,8 @@ from onnx import parser
 import depool
 from depool.choice import Choice
 from depool.errors import NotConverted
-from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
+from depool.onnx.find import Left, Selection, find
+from depool.onnx.site import PoolSite, plan_site
 from depool.target import PORTABLE
 
 HEAD = '<ir_version: 8, opset_import: ["" : 13]>'

@@ -11,8 +11,9 @@ from onnx import TensorProto, helper, parser
 import depool
 from depool.bench import candidates, compare
 from depool.onnx.bounds.values import Around
-from depool.onnx.find import PoolSite, Selection, find
+from depool.onnx.find import Selection, find
 from depool.onnx.shapes import infer
+from depool.onnx.site import PoolSite
 
 CEIL = "MaxPool <kernel_shape = [1, 1], strides = [2, 2], ceil_mode = 1>"
 

@@ -22,7 +22,8 @@ from oracle import pool
 import depool
 from depool.errors import NotConverted
 from depool.geometry import PoolSpec
-from depool.onnx.find import PoolSite, Selection, find
+from depool.onnx.find import Selection, find
+from depool.onnx.site import PoolSite
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")

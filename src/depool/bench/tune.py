@@ -26,7 +26,7 @@ from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import DepoolError
 from depool.numerics import bound
-from depool.onnx.find import PoolSite, plan_site, ranked_site
+from depool.onnx.site import PoolSite, plan_site, ranked_site
 from depool.onnx.splice import Names, Shared, emit
 from depool.plan.horner import Described, described
 from depool.program import Array

@@ -18,7 +18,7 @@ from depool.errors import FileError, NotConverted, NotEqual, Refusal, UsageError
 from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
 from depool.onnx.ensures import check_written
-from depool.onnx.find import Left, PoolSite, Selection, find, plan_site
+from depool.onnx.find import Left, Selection, find
 from depool.onnx.fold import fold
 from depool.onnx.graph import subgraphs
 from depool.onnx.place import emitted, put
@@ -26,6 +26,7 @@ from depool.onnx.prepare import prepared
 from depool.onnx.records import Given, read_given, read_records, record_of, write_records
 from depool.onnx.shapes import forget_shapes
 from depool.onnx.siblings import Planner, plan_all
+from depool.onnx.site import PoolSite, plan_site
 from depool.progress import Progress, quiet
 from depool.record import Record
 from depool.target import named

@@ -15,9 +15,10 @@ from depool.geometry import Size
 from depool.numerics import TYPES, statement
 from depool.onnx import files
 from depool.onnx.caveats import Caveat, caveats
-from depool.onnx.find import Left, PoolSite, Selection, find
+from depool.onnx.find import Left, Selection, find
 from depool.onnx.graph import standard_opset
 from depool.onnx.siblings import plan_all
+from depool.onnx.site import PoolSite
 from depool.program import Conv, Program
 from depool.target import named
 

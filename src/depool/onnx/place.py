@@ -8,7 +8,8 @@ import onnx
 
 from depool.conversion import Conversion
 from depool.errors import Refusal
-from depool.onnx.find import Left, PoolSite
+from depool.onnx.find import Left
+from depool.onnx.site import PoolSite
 from depool.onnx.splice import Names, Shared, emit
 from depool.progress import Progress
 

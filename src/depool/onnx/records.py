@@ -15,8 +15,8 @@ from depool.errors import DepoolError, FileError
 from depool.facts import InputFacts
 from depool.geometry import PoolSpec
 from depool.numerics import Rounding, Step
-from depool.onnx.find import PoolSite
 from depool.onnx.quantized import INTEGERS
+from depool.onnx.site import PoolSite
 from depool.onnx.spec import FLOATS
 from depool.record import Record
 

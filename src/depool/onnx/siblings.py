@@ -12,7 +12,8 @@ from math import prod
 from depool.choice import Choice
 from depool.conversion import Conversion
 from depool.errors import Refusal, Refused
-from depool.onnx.find import Left, PoolSite, plan_site
+from depool.onnx.find import Left
+from depool.onnx.site import PoolSite, plan_site
 from depool.progress import Progress, quiet
 
 Planner = Callable[[PoolSite, Choice], Conversion]

@@ -20,8 +20,8 @@ from depool.geometry import Window
 from depool.layout import WideConv, widen
 from depool.lowering.adapt import without_add
 from depool.numerics import TYPES
-from depool.onnx.find import PoolSite
 from depool.onnx.quantized import INTEGERS, parameters, qlinear_conv
+from depool.onnx.site import PoolSite
 from depool.program import Array, Concat, Conv, Node, sources
 
 

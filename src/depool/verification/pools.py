@@ -14,8 +14,8 @@ from depool.conversion import Conversion
 from depool.errors import DepoolError
 from depool.numerics import TYPES, statement
 from depool.onnx.ensures import ALLOWED
-from depool.onnx.find import PoolSite, plan_site
 from depool.onnx.graph import Scope
+from depool.onnx.site import PoolSite, plan_site
 from depool.program import Array, Conv
 from depool.record import Record
 from depool.target import GENERIC, Target
