@@ -31,9 +31,8 @@ def work(
 ) -> float:
     """What a run costs, per channel, in elements written.
 
-    On CPU runtimes time is bytes moved: each convolution is one pass, into which an Add and a ReLU behind it are
-    fused, in place of what is added; of its rows those that its strides skip are not read. All else is a pass of its
-    own.
+    On CPU runtimes each convolution is one pass, into which an Add and a ReLU behind it are fused, in place of what is
+    added; of its rows those that its strides skip are not read. All else is a pass of its own.
 
     Args:
         program: to be run.

@@ -17,6 +17,7 @@ from depool.bench.timing import Spread
 from depool.errors import NotEqual
 from depool.onnx import files
 from depool.onnx.convert import Options, convert_model
+from depool.onnx.find import Selection
 from depool.onnx.graph import attributes
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -27,6 +28,7 @@ import geometries  # noqa: E402
 import graphs  # noqa: E402
 import keras_pools  # noqa: E402
 import limits  # noqa: E402
+import onnxruntime_passes  # noqa: E402
 import plans  # noqa: E402
 import rows  # noqa: E402
 import runtime  # noqa: E402
@@ -279,3 +281,24 @@ def test_the_clock_that_was_asked_for_is_read(monkeypatch):
 def test_the_plans_of_common_pools(capsys):
     plans.main()
     compare("plans", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "pad", "expected"),
+    [
+        (8, 2, 0, {(1, 1)}),
+        (9, 3, 0, {(2, 1), (1, 2)}),  # one element more than the windows of one element would end with
+        (8, 3, 1, {(1, 1)}),
+    ],
+)
+def test_the_fewest_taps_that_give_results_of_the_same_sizes(size, kernel, pad, expected):
+    model = graphs.pool_alone((1, 8, size, size), [kernel] * 2, [2, 2], [pad] * 4)
+    made = convert_model(files.Source(model, Path(), "test"), Options(selection=Selection(nonnegative=True))).model
+    least = onnxruntime_passes.fewest_taps(made)
+    x = np.ones((1, 8, size, size), np.float32)
+    assert run(least, x)[0].shape == run(made, x)[0].shape
+    assert [node.op_type for node in least.graph.node] == [node.op_type for node in made.graph.node]
+    assert {tuple(attributes(node)["kernel_shape"]) for node in least.graph.node if node.op_type == "Conv"} == expected
+    ran = onnxruntime_passes.profile(made, {"x": x})
+    assert sum("Conv" in node.what.split()[0] for node in ran) == sum(n.op_type == "Conv" for n in made.graph.node)
+    assert all(node.moved > 0 for node in ran)
