@@ -1,13 +1,14 @@
-"""What the passes of a converted pool take in ONNX Runtime: what stands between it, alone, and the native pool.
+"""What the passes of converted pools take in ONNX Runtime: what stands between strided pools alone and their goals.
 
     python benchmarks/onnxruntime_passes.py
 
 One thread, float32. Strided pools on input >= 0, node by node: medians of the runtime's profile in microseconds, and
-what each node reads and writes. These pools, and networks with random weights, in turns, as ratios to the native one:
+the tensors that each node reads and writes, whole. These pools, and networks with random weights, in turns, as ratios
+to the native one:
 
 depool          the conversion
-fewest taps     the same passes, each with the smallest kernel that gives results of the same sizes: no pool any more,
-                but what that many convolutions by channels take at least, whatever their taps are
+fewest taps     the same passes, each with the fewest taps that give results of the same sizes: no pool any more, but
+                what that many convolutions by channels take at least, whatever their taps are
 """
 
 from __future__ import annotations
@@ -29,17 +30,15 @@ from geometries import MAIN
 from graphs import pool_alone
 from onnx import helper, numpy_helper
 from rows import Effort, print_rows, rows_of
+from runtime import NATIVE, OURS, converted
 
-from depool.bench.candidates import model_feeds
 from depool.bench.sessions import Bound
-from depool.onnx import files
-from depool.onnx.convert import Options, convert_model
-from depool.onnx.find import Selection
+from depool.choice import Choice
 from depool.program import Array
 from depool.verification.models import Feeds
 
 RUNS = 300
-NONNEGATIVE = Selection(nonnegative=True)
+FEWEST = "fewest taps"
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,14 @@ class Ran:
     """A node that ran.
 
     Attributes:
-        what: its operator and output.
+        what: its operator and name.
         microseconds: the median.
-        moved: bytes that it reads and writes, each tensor once.
+        size: of the tensors that it reads and writes, in bytes; of some of them strides skip rows.
     """
 
     what: str
     microseconds: float
-    moved: int
+    size: int
 
 
 def profile(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Ran]:
@@ -75,27 +74,31 @@ def profile(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Ran]:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             name = event["name"].removesuffix("_kernel_time")
             shapes = event["args"]["input_type_shape"] + event["args"]["output_type_shape"]
-            moved = sum(4 * prod(shape) for entry in shapes for shape in entry.values())
+            size = sum(4 * prod(shape) for entry in shapes for shape in entry.values())
             times.setdefault(name, []).append(event["dur"])
-            ran[name] = Ran(f"{event['args']['op_name']} {name}"[-44:], statistics.median(times[name]), moved)
+            ran[name] = Ran(f"{event['args']['op_name']} {name[-32:]}", statistics.median(times[name]), size)
     return list(ran.values())
 
 
 def fewest_taps(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The passes of a converted model's pools, each with the smallest kernel that gives results of the same sizes."""
+    """The passes of a converted model's pools, each with the fewest taps that give results of the same sizes: 1 or 2.
+
+    Sizes are static, convolutions by channels, as depool writes them where nothing else is asked for.
+    """
     made = onnx.shape_inference.infer_shapes(model)
     values = (*made.graph.input, *made.graph.value_info, *made.graph.output)
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
     weights = {tensor.name: tensor for tensor in made.graph.initializer}
     for node in made.graph.node:
-        if node.op_type != "Conv" or "/depool/" not in node.output[0]:
+        if node.op_type != "Conv" or "/depool/" not in node.name:
             continue
         before, after = shapes[node.input[0]][2:], shapes[node.output[0]]
         window = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         axes = list(zip(before, after[2:], window["strides"], strict=True))
-        kernel = [max(1, size - out * stride + 1) for size, out, stride in axes]
-        ends = [max(0, (out - 1) * stride + k - size) for (size, out, stride), k in zip(axes, kernel, strict=True)]
-        window |= {"kernel_shape": kernel, "dilations": [1, 1], "pads": [0, 0, *ends]}
+        extents = [max(1, size - out * stride + 1) for size, out, stride in axes]
+        ends = [max(0, (out - 1) * stride + e - size) for (size, out, stride), e in zip(axes, extents, strict=True)]
+        kernel = [min(2, extent) for extent in extents]
+        window |= {"kernel_shape": kernel, "dilations": [max(1, e - 1) for e in extents], "pads": [0, 0, *ends]}
         del node.attribute[:]
         node.attribute.extend(helper.make_attribute(name, value) for name, value in window.items())
         weight = np.full((after[1], 1, *kernel), 0.5, np.float32)
@@ -103,11 +106,10 @@ def fewest_taps(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-def timed(case: str, native: onnx.ModelProto, converted: onnx.ModelProto, feeds: Feeds, seconds: float) -> None:
-    """The three of them in turns."""
-    models = {"native": native, "depool": converted, "fewest taps": fewest_taps(converted)}
+def timed(case: str, models: Mapping[str, onnx.ModelProto], feeds: Feeds, seconds: float) -> None:
+    """In turns."""
     timings = Effort(seconds).time({name: Bound(model, feeds, 1) for name, model in models.items()})
-    print_rows(rows_of("passes", case, timings, "native"))
+    print_rows(rows_of("passes", case, timings, NATIVE))
 
 
 def main() -> None:
@@ -117,17 +119,18 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     for geometry in (one for one in MAIN if max(one.strides) > 1):
         native = pool_alone(geometry.shape, *geometry.window)
-        converted = convert_model(files.Source(native, Path(), "benchmark"), Options(selection=NONNEGATIVE)).model
-        feeds = {"x": np.abs(np.random.default_rng(0).standard_normal(geometry.shape)).astype(np.float32)}
-        for name, model in {"native": native, "depool": converted, "fewest taps": fewest_taps(converted)}.items():
+        _, (made,), feeds = converted(native, {OURS: Choice()}, {}, signed=False)
+        models = {NATIVE: native, OURS: made.source.model, FEWEST: fewest_taps(made.source.model)}
+        for name, model in models.items():
             print(f"  {geometry.name}: {name}")
             for ran in profile(model, feeds):
-                print(f"    {ran.microseconds:8.0f} us {ran.moved / 1e6:7.1f} MB   {ran.what}")
-        timed(geometry.name, native, converted, feeds, seconds)
+                print(f"    {ran.microseconds:8.0f} us {ran.size / 1e6:7.1f} MB   {ran.what}")
+        timed(geometry.name, models, feeds, seconds)
     for name, make in ARCHITECTURES.items():
         native = make()
-        converted = convert_model(files.Source(native, Path(), "benchmark"), Options()).model
-        timed(name, native, converted, model_feeds(native, {}, {}, seed=0), 5 * seconds)
+        _, (made,), feeds = converted(native, {OURS: Choice()}, {}, signed=True)
+        models = {NATIVE: native, OURS: made.source.model, FEWEST: fewest_taps(made.source.model)}
+        timed(name, models, feeds, 5 * seconds)
 
 
 if __name__ == "__main__":

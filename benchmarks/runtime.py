@@ -94,7 +94,7 @@ def against_peer(effort: Effort) -> Iterator[Row]:
     """A dense sequential rewriting with three maps per pair; its ratio is to depool's time."""
     for geometry in PEER:
         model = _pool(geometry)
-        source, found, feeds = _converted(model, {OURS: Choice()}, {}, signed=False)
+        source, found, feeds = converted(model, {OURS: Choice()}, {}, signed=False)
         pads = () if isinstance(geometry.pads, str) else geometry.pads
         other = peer(geometry.shape, geometry.kernel, geometry.strides, pads)
         _check_on_integers(model, {OTHER: other}, feeds)
@@ -135,7 +135,7 @@ def _compared(
     others: Mapping[str, onnx.ModelProto] | None = None,
 ) -> list[Row]:
     """Native against conversions, all checked; conversions that come out alike are timed once."""
-    source, found, feeds = _converted(model, choices, planners or {}, signed=signed)
+    source, found, feeds = converted(model, choices, planners or {}, signed=signed)
     alike: dict[bytes, list[str]] = {}
     for one in found:
         alike.setdefault(one.source.model.graph.SerializeToString(deterministic=True), []).append(one.name)
@@ -149,7 +149,7 @@ def _compared(
     return rows_of(section, case, Timings(ordered), NATIVE)
 
 
-def _converted(
+def converted(
     model: onnx.ModelProto | files.Source,
     choices: Mapping[str, Choice],
     planners: Mapping[str, Planner],

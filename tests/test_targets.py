@@ -180,7 +180,7 @@ def test_a_file_of_the_users_own(tmp_path):
         depool.synthesize(PoolSpec((3, 3), (1, 1), (), (2, 2)), target=str(path), scheme="tree")
 
 
-def test_nothing_is_copied_for_an_add_where_that_costs_a_call():
+def test_nothing_is_copied_for_an_add_where_nothing_is_fused_or_calls_cost():
     assert [name for name in PRESETS if not named(name).copies] == ["pytorch", "keras"]
 
 

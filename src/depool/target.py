@@ -67,7 +67,8 @@ class Target:
         reshape: accepts a Reshape that folds channels into the batch; else there is no ``folded`` layout.
         bias: accepts a bias; else pools that need one are refused.
         fuses: runs a convolution and the Add and Relu behind it as one pass.
-        call: what calling a convolution costs before it computes anything, in elements of a channel.
+        call: what calling a convolution costs before it computes anything, in elements of a channel. Where it is not 0,
+            nothing is copied for an Add.
         block: of how many channels, or a multiple, it has fast convolutions by channels.
         largest_kernel: the longest side of a kernel it accepts; None where there is no limit.
         attributes: attributes that must be written out, by operator; depool always writes those of its own nodes.

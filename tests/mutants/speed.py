@@ -210,6 +210,27 @@ LOWERING = [
         tests("test_cost", "passes_and_work_of_a_horner_chain"),
     ),
     (
+        "the channels of opset 6 are forgotten",
+        "onnx/site.py",
+        "wanted, dtype, channels=site.channels)",
+        "wanted, dtype)",
+        tests("onnx/test_find", "where_opset_6_takes_another_form_the_channels_are_known_too"),
+    ),
+    (
+        "what a call costs does not keep from copies",
+        "target.py",
+        "return self.fuses and not self.call",
+        "return self.fuses",
+        tests("test_targets", "nothing_is_copied_for_an_add_where_nothing_is_fused_or_calls_cost"),
+    ),
+    (
+        "no place is used again",
+        "passes.py",
+        "for ref, place in places.items() if last[ref] >= step}",
+        "for ref, place in places.items()}",
+        tests("test_passes", "a_place_is_used_again_once_nobody_reads_its_tensor"),
+    ),
+    (
         "channels that fill no block cost the same",
         "onnx/site.py",
         "given, stages, site.channels)",

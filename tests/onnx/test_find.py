@@ -321,6 +321,13 @@ def test_channels_that_fill_no_block_have_a_plan_of_fewer_taps():
     assert stages == {8: [(2, 2)], 42: [(2, 1), (1, 2)]}
 
 
+def test_where_opset_6_takes_another_form_the_channels_are_known_too():
+    for channels in (8, 3):
+        (site,) = sites(maxpool("kernel_shape = [2, 2]", x=f"float[1,{channels},8,8]", head=opset(6)))
+        made = plan_site(site, Choice())
+        assert (made.form, made.aligned) == ("concat", channels == 8)
+
+
 @pytest.mark.parametrize(
     ("attributes", "phrase"),
     [

@@ -41,7 +41,7 @@ def _rows(target: Target) -> list[tuple[str, str]]:
     lacks = [words for limit, words in LIMITS.items() if not getattr(target, limit)]
     if target.largest_kernel is not None:
         lacks.append(f"kernels longer than {target.largest_kernel}")
-    goal = "fewest ReLUs" if target.minimise == "relus" else "fewest bytes moved"
+    goal = "fewest ReLUs" if target.minimise == "relus" else "least work"
     rows = [("form", f"{target.form}, {target.channels}; {goal}"), ("lacks", ", ".join(lacks) or "nothing known")]
     if target.operators:
         rows.append(("reads", ", ".join(target.operators)))
